@@ -1,0 +1,31 @@
+//! wgpu-conv
+mod capabilities;
+#[cfg(feature = "context")]
+mod context;
+mod conv;
+mod engine;
+mod epilogue;
+mod error;
+mod kernels;
+mod plan;
+mod problem;
+pub mod problem_string;
+pub mod reference;
+mod select;
+mod tensors;
+mod weights;
+
+pub use capabilities::{AdapterClass, Capabilities};
+#[cfg(feature = "context")]
+pub use context::{Context, ContextOptions};
+pub use conv::{Conv2d, Padding, PaddingMode, PerAxis, Sides};
+pub use engine::{Engine, EngineOptions};
+pub use epilogue::{Activation, Epilogue};
+pub use error::{Error, NoAdapter, Result};
+pub use kernels::{Checks, Kernel, shader_source};
+pub use plan::{Bound, Buffers, Plan};
+pub use problem::Problem;
+pub use select::{Candidate, PlanOptions, Selection, select};
+pub use tensors::Tensors;
+pub use weights::{Packing, Source, WeightData, Weights};
+pub use wgpu;
