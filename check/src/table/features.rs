@@ -18,18 +18,8 @@ struct Fields {
 }
 
 /// 4 channels of 9 × 10 to 6 channels, 3 × 3, padding 1.
-const PLAIN: Fields = Fields {
-    n: 1,
-    k: "3",
-    s: "",
-    p: "p1",
-    d: "",
-    g: "",
-    mode: "",
-    bias: "",
-    residual: "",
-    activation: "",
-};
+const PLAIN: Fields =
+    Fields { n: 1, k: "3", s: "", p: "p1", d: "", g: "", mode: "", bias: "", residual: "", activation: "" };
 
 impl Fields {
     fn text(&self) -> String {

@@ -4,8 +4,8 @@ use super::{Entry, listed};
 
 pub(super) fn kernels() -> Vec<Entry> {
     let sizes = [
-        "1x2", "2x1", "2", "1x3", "3x1", "2x3", "3x2", "4", "5", "3x5", "5x3", "6", "1x7", "7x1", "7", "4x9", "8", "11",
-        "1x13", "13x1", "5x10", "1x51", "9x7",
+        "1x2", "2x1", "2", "1x3", "3x1", "2x3", "3x2", "4", "5", "3x5", "5x3", "6", "1x7", "7x1", "7", "4x9", "8",
+        "11", "1x13", "13x1", "5x10", "1x51", "9x7",
     ];
     let entry = |k| Entry::new(format!("kernel-{k}"), format!("n1c3h14w53o4k{k}"));
     let mut entries: Vec<Entry> = sizes.into_iter().map(entry).collect();
@@ -31,9 +31,27 @@ pub(super) fn strides_and_dilations() -> Vec<Entry> {
         Entry::new(name, format!("n1c3h17w19o4k{k}{}{}", field("s", s), field("d", d)))
     };
     let three = [
-        ["2", "1"], ["3", "1"], ["1x2", "1"], ["2x1", "1"], ["2x3", "1"], ["4", "1"], ["5", "1"], ["7x1", "1"],
-        ["17", "1"], ["1", "2"], ["1", "3"], ["1", "1x2"], ["1", "2x1"], ["1", "2x3"], ["1", "8x9"], ["2", "2"],
-        ["3", "2"], ["2", "3"], ["2x1", "1x2"], ["1x2", "1x2"], ["5x4", "2x3"],
+        ["2", "1"],
+        ["3", "1"],
+        ["1x2", "1"],
+        ["2x1", "1"],
+        ["2x3", "1"],
+        ["4", "1"],
+        ["5", "1"],
+        ["7x1", "1"],
+        ["17", "1"],
+        ["1", "2"],
+        ["1", "3"],
+        ["1", "1x2"],
+        ["1", "2x1"],
+        ["1", "2x3"],
+        ["1", "8x9"],
+        ["2", "2"],
+        ["3", "2"],
+        ["2", "3"],
+        ["2x1", "1x2"],
+        ["1x2", "1x2"],
+        ["5x4", "2x3"],
     ];
     let mut entries: Vec<Entry> = three.map(|pair| entry(pair, "3")).into();
     entries.extend([["2", "1"], ["3", "1"], ["2x3", "1"]].map(|pair| entry(pair, "1")));
@@ -54,9 +72,19 @@ pub(super) fn strides_and_dilations() -> Vec<Entry> {
 
 pub(super) fn paddings() -> Vec<Entry> {
     let amounts = [
-        ("1x0", "1x0"), ("0x1", "0x1"), ("2", "2"), ("2x1", "2x1"), ("end", "0,1,0,1"), ("begin", "1,0,1,0"),
-        ("left", "0,0,2,0"), ("right", "0,0,0,2"), ("top", "2,0,0,0"), ("bottom", "0,2,0,0"), ("four-sides", "1,2,3,0"),
-        ("larger-than-the-kernel", "5"), ("larger-than-the-kernel-at-the-end", "0,6,0,7"),
+        ("1x0", "1x0"),
+        ("0x1", "0x1"),
+        ("2", "2"),
+        ("2x1", "2x1"),
+        ("end", "0,1,0,1"),
+        ("begin", "1,0,1,0"),
+        ("left", "0,0,2,0"),
+        ("right", "0,0,0,2"),
+        ("top", "2,0,0,0"),
+        ("bottom", "0,2,0,0"),
+        ("four-sides", "1,2,3,0"),
+        ("larger-than-the-kernel", "5"),
+        ("larger-than-the-kernel-at-the-end", "0,6,0,7"),
     ];
     let entry = |(name, p)| Entry::new(format!("padding-{name}"), format!("n1c3h6w7o4k3p{p}"));
     let mut entries: Vec<Entry> = amounts.into_iter().map(entry).collect();
@@ -129,9 +157,6 @@ pub(super) fn named_paddings() -> Vec<Entry> {
         entries.push(Entry::new(format!("{padding}-dilated"), format!("n1c3h9w10o4k3s2p{padding}d2")));
         entries.push(Entry::new(format!("{padding}-dilated-even"), format!("n1c3h9w10o4k2p{padding}d3")));
     }
-    entries.extend(listed(&[
-        ("valid", "n1c3h6w7o4k3pvalid"),
-        ("valid-stride-2", "n1c3h9w8o4k3s2pvalid"),
-    ]));
+    entries.extend(listed(&[("valid", "n1c3h6w7o4k3pvalid"), ("valid-stride-2", "n1c3h9w8o4k3s2pvalid")]));
     entries
 }

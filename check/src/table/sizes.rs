@@ -34,9 +34,7 @@ pub(super) fn image_tails() -> Vec<Entry> {
             .map(|w| Entry::new(format!("width-{w}-stride-2"), format!("n1c3h5w{w}o4k3s2p1"))),
     );
     // Without padding, the last output uses the last column.
-    entries.extend(
-        [3, 4, 10, 17, 34].map(|w| Entry::new(format!("width-{w}-unpadded"), format!("n1c3h5w{w}o4k3"))),
-    );
+    entries.extend([3, 4, 10, 17, 34].map(|w| Entry::new(format!("width-{w}-unpadded"), format!("n1c3h5w{w}o4k3"))));
     entries
 }
 
