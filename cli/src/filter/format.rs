@@ -1,12 +1,13 @@
 //! [`Format`]: the image file formats, and what each can hold. [`Target`]: the file to be written.
 
 use std::fmt;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use image::codecs::{jpeg::JpegEncoder, png::PngEncoder, webp::WebPEncoder};
 use image::{ExtendedColorType, ImageEncoder, ImageFormat};
+
+use crate::output;
 
 use super::picture::{Colours, Depth, Picture};
 
@@ -91,7 +92,9 @@ pub struct Target {
 impl Target {
     /// Checks the name and the folder.
     pub fn new(name: &Path, quality: Option<u8>) -> Result<Self> {
-        Self::check(name, quality).with_context(|| format!("cannot write {}", name.display()))
+        let target = Self::check(name, quality).with_context(|| format!("cannot write {}", name.display()))?;
+        output::check_writable(&target.path)?;
+        Ok(target)
     }
 
     fn check(name: &Path, quality: Option<u8>) -> Result<Self> {
@@ -112,9 +115,6 @@ impl Target {
             }
             Err(_) => None,
         };
-        let folder = folder_of(&path);
-        let found = std::fs::metadata(folder).with_context(|| format!("folder {}", folder.display()))?;
-        ensure!(found.is_dir(), "{} is not a folder", folder.display());
         Ok(Self { name: name.to_path_buf(), path, format, quality, permissions })
     }
 
@@ -157,22 +157,12 @@ impl Target {
 
     /// Writes the picture. The file appears whole under its name, or not at all.
     pub fn write(&self, picture: &Picture) -> Result<()> {
-        self.write_file(picture).with_context(|| format!("cannot write {}", self.name.display()))
-    }
-
-    fn write_file(&self, picture: &Picture) -> Result<()> {
-        let bytes = self.encode(picture)?;
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".wgpu-conv-").suffix(".partial");
-        // The default is a file for its owner alone. The umask applies to this.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder_of(&self.path))?;
-        file.write_all(&bytes)?;
+        let bytes = self.encode(picture).with_context(|| format!("cannot write {}", self.name.display()))?;
+        output::write_file(&self.path, &bytes)?;
         if let Some(permissions) = &self.permissions {
-            file.as_file().set_permissions(permissions.clone())?;
+            std::fs::set_permissions(&self.path, permissions.clone())
+                .with_context(|| format!("cannot give {} its old permissions", self.name.display()))?;
         }
-        file.persist(&self.path)?;
         Ok(())
     }
 
@@ -219,12 +209,4 @@ fn encode_with(
         encoder.set_icc_profile(profile)?;
     }
     Ok(encoder.write_image(pixels, width, height, colour)?)
-}
-
-/// The folder of a file; for a bare name the current one.
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
 }

@@ -13,7 +13,7 @@ gaussian:SIGMA            blur; SIGMA in pixels, weights out to 3 SIGMA
 box:N                     mean of N × N pixels
 sharpen                   0,-1,0; -1,5,-1; 0,-1,0
 unsharp[:SIGMA[,AMOUNT]]  pixel + AMOUNT × (pixel − gaussian:SIGMA); 1 and 1 where not given
-edge                      Sobel gradient magnitude; a step from black to white gives white
+edge                      Sobel gradient magnitude (--divisor 4: a step from black to white is just white)
 laplacian                 0,1,0; 1,-4,1; 0,1,0 (--offset 0.5 shows both signs)
 emboss                    -1,-1,0; -1,0,1; 0,1,1 with an offset of 0.5";
 
@@ -92,13 +92,12 @@ impl Recipe {
             ("sharpen" | "edge" | "laplacian" | "emboss", Some(numbers)) => {
                 bail!("{name} takes no numbers, but {} was given", quoted(numbers))
             }
-            ("sharpen", None) => (square([0, -1, 0, -1, 5, -1, 0, -1, 0], 1.0), 0.0),
-            ("laplacian", None) => (square([0, 1, 0, 1, -4, 1, 0, 1, 0], 1.0), 0.0),
-            ("emboss", None) => (square([-1, -1, 0, -1, 0, 1, 0, 1, 1], 1.0), 0.5),
-            // A quarter: then a vertical or horizontal step from 0 to 1 has the magnitude 1.
+            ("sharpen", None) => (square([0, -1, 0, -1, 5, -1, 0, -1, 0]), 0.0),
+            ("laplacian", None) => (square([0, 1, 0, 1, -4, 1, 0, 1, 0]), 0.0),
+            ("emboss", None) => (square([-1, -1, 0, -1, 0, 1, 0, 1, 1]), 0.5),
             ("edge", None) => {
-                let across = matrix_of([-1, 0, 1, -2, 0, 2, -1, 0, 1], 4.0);
-                let down = matrix_of([-1, -2, -1, 0, 0, 0, 1, 2, 1], 4.0);
+                let across = matrix_of([-1, 0, 1, -2, 0, 2, -1, 0, 1]);
+                let down = matrix_of([-1, -2, -1, 0, 0, 0, 1, 2, 1]);
                 (Stencil::Gradient([across, down]), 0.0)
             }
             _ => bail!("there is no filter named {}; known are {KNOWN}", quoted(name)),
@@ -166,12 +165,12 @@ fn ensure_sums_stay_finite(absolute_sum: f64) -> Result<()> {
     Ok(())
 }
 
-fn matrix_of(numbers: [i8; 9], divisor: f64) -> Matrix {
-    Matrix::of(3, numbers.map(|number| f64::from(number) / divisor))
+fn matrix_of(numbers: [i8; 9]) -> Matrix {
+    Matrix::of(3, numbers.map(f64::from))
 }
 
-fn square(numbers: [i8; 9], divisor: f64) -> Stencil {
-    Stencil::Matrix(matrix_of(numbers, divisor))
+fn square(numbers: [i8; 9]) -> Stencil {
+    Stencil::Matrix(matrix_of(numbers))
 }
 
 fn blur(taps: Vec<f64>) -> Stencil {

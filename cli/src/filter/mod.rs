@@ -7,24 +7,26 @@ mod matrix;
 mod passes;
 mod picture;
 mod planes;
-mod timing;
 
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use comfy_table::{CellAlignment, Table};
-use wgpu_conv::{Context, ContextOptions, Error, Kernel, PaddingMode, PlanOptions};
+use comfy_table::Table;
+use wgpu_conv::{Kernel, PaddingMode};
 
 use format::Target;
 use kernels::Recipe;
-use matrix::{Matrix, quoted};
+use matrix::Matrix;
 use passes::{PassReport, Settings};
 use picture::Picture;
 use planes::Planes;
+
+use crate::gpu::{GpuArgs, KernelArgs, adapter_text, driver_text};
+use crate::output;
+use crate::run::parse_mode;
 
 const NOTES: &str = "\
 Weights are applied as they stand, not turned around: row 1, column 1 meets the pixel above and to the left. Every colour \
@@ -57,7 +59,7 @@ pub struct FilterArgs {
     #[arg(long, value_name = "B", allow_negative_numbers = true)]
     offset: Option<f64>,
     /// What lies beyond the border: reflect, replicate, zeros or circular.
-    #[arg(long, value_name = "MODE", default_value = "reflect", value_parser = read_border)]
+    #[arg(long, value_name = "MODE", default_value = "reflect", value_parser = parse_mode)]
     border: PaddingMode,
     /// Filter amounts of light (sRGB decoded and encoded again) and not the numbers as they are stored.
     #[arg(long)]
@@ -74,6 +76,8 @@ pub struct FilterArgs {
     /// Do not compare the result with the CPU reference, which takes its time for large filters.
     #[arg(long)]
     no_check: bool,
+    #[command(flatten)]
+    gpu: GpuArgs,
 }
 
 #[derive(Debug, Args)]
@@ -98,19 +102,19 @@ struct What {
 pub fn run(args: FilterArgs) -> Result<()> {
     let recipe = args.what.recipe()?;
     let filter = recipe.compile(args.divisor, args.offset).context("filter weights")?;
-    check_variant(args.compute_kernel, args.variant.as_deref())?;
+    // `--kernel` being the filter, the flags of the other commands cannot be flattened in.
+    let plan = KernelArgs { kernel: args.compute_kernel, variant: args.variant }.options()?;
     let target = Target::new(&args.output, args.quality)?;
     let mut picture = Picture::read(&args.input)?;
     let mut notes = target.check_picture(&picture)?;
     if args.linear && picture.profile.is_some() {
         notes.push("--linear takes the colours for sRGB, whatever the image's colour profile says".into());
     }
-    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    notes.iter().for_each(|note| output::note(&format!("note: {note}")));
     let planes = Planes::of(&picture, args.linear);
     passes::check_problems(&filter, &planes, args.border)?;
 
-    let context = Context::new_blocking(&ContextOptions::default())?;
-    let plan = PlanOptions { kernel: args.compute_kernel, variant: args.variant, ..PlanOptions::default() };
+    let context = args.gpu.context()?;
     let settings = Settings { border: args.border, plan, check: !args.no_check };
     let progress = indicatif::ProgressBar::new_spinner();
     progress.enable_steady_tick(std::time::Duration::from_millis(120));
@@ -120,20 +124,23 @@ pub fn run(args: FilterArgs) -> Result<()> {
     let (results, reports) = outcome?;
     refuse_wrong_results(&reports)?;
 
-    let mut report = format!("image     {} ({picture})\n", args.input.display());
-    let light = if args.linear { ", in linear light" } else { "" };
-    let _ = writeln!(report, "filter    {}, border {}{light}", filter.name, args.border);
     let responses = filter.passes.last().map_or(1, |pass| pass.responses.len());
     planes.write_results(&results, responses, &mut picture);
     target.write(&picture)?;
-    let _ = writeln!(report, "written   {}", args.output.display());
-    describe_adapter(&context, &mut report);
-    let _ = writeln!(report, "\n{}", table(&reports));
-    match std::io::stdout().lock().write_all(report.as_bytes()) {
-        // Whoever closed the pipe has seen what they wanted.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
-        _ => Ok(()),
+
+    let light = if args.linear { ", in linear light" } else { "" };
+    let adapter = context.adapter.get_info();
+    let mut report = String::new();
+    for (name, value) in [
+        ("image", format!("{} ({picture})", args.input.display())),
+        ("filter", format!("{}, border {}{light}", filter.name, args.border)),
+        ("written", args.output.display().to_string()),
+        ("adapter", adapter_text(&adapter)),
+        ("driver", driver_text(&adapter)),
+    ] {
+        let _ = writeln!(report, "{name:<9} {value}");
     }
+    output::print(&format!("{report}{}", table(&reports)))
 }
 
 impl What {
@@ -155,23 +162,6 @@ fn describe_matrix(matrix: &Matrix, source: &str) -> String {
     format!("{source} ({} × {})", matrix.rows(), matrix.columns())
 }
 
-fn read_border(text: &str) -> Result<PaddingMode, String> {
-    PaddingMode::from_name(text).ok_or_else(|| {
-        format!("there is no border {}; known are {}", quoted(text), PaddingMode::ALL.map(PaddingMode::name).join(", "))
-    })
-}
-
-/// The engine would say the same, but not before there is a GPU.
-fn check_variant(kernel: Option<Kernel>, variant: Option<&str>) -> Result<(), Error> {
-    let Some(variant) = variant else { return Ok(()) };
-    let kernels = Kernel::ALL.iter().filter(|other| kernel.is_none_or(|kernel| kernel == **other));
-    let known: Vec<&str> = kernels.flat_map(|kernel| kernel.variants()).collect();
-    if known.contains(&variant) {
-        return Ok(());
-    }
-    Err(Error::Unknown { what: "variant", name: variant.into(), known: known.join(", ") })
-}
-
 fn refuse_wrong_results(reports: &[PassReport]) -> Result<()> {
     for (index, report) in reports.iter().enumerate() {
         let Some(check) = report.check else { continue };
@@ -190,31 +180,15 @@ fn refuse_wrong_results(reports: &[PassReport]) -> Result<()> {
     Ok(())
 }
 
-fn describe_adapter(context: &Context, report: &mut String) {
-    let info = context.adapter.get_info();
-    let _ = writeln!(report, "adapter   {} ({:?}, {})", info.name, info.device_type, info.backend);
-    let driver =
-        [info.driver, info.driver_info].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
-    let _ = writeln!(report, "driver    {}", if driver.is_empty() { "not known" } else { &driver });
-}
-
 /// One line a pass.
 fn table(reports: &[PassReport]) -> Table {
-    let clock = if reports.iter().all(|report| report.on_gpu) { "GPU time" } else { "wall time" };
-    let mut table = Table::new();
-    table.set_header([
-        "pass".to_string(),
-        "weights".into(),
-        "kernel".into(),
-        format!("{clock}, median"),
-        "minimum".into(),
-        "GFLOP/s".into(),
-        "largest difference".into(),
-        "of its bound".into(),
-    ]);
+    let clock = if reports.iter().all(|report| report.on_gpu) { ">GPU time" } else { ">wall time" };
+    let columns =
+        [">pass", ">weights", "kernel", clock, ">minimum", ">GFLOP/s", ">largest difference", ">of its bound"];
+    let mut table = output::table(&columns);
     for (index, report) in reports.iter().enumerate() {
         let gflops = if report.median_ms > 0.0 {
-            format!("{:.2}", report.flops as f64 / (report.median_ms * 1e6))
+            output::short(report.flops as f64 / (report.median_ms * 1e6))
         } else {
             "-".into()
         };
@@ -223,20 +197,15 @@ fn table(reports: &[PassReport]) -> Table {
             None => ("not checked".into(), "-".into()),
         };
         table.add_row([
-            format!("{}", index + 1),
+            (index + 1).to_string(),
             format!("{} × {}", report.size[0], report.size[1]),
             report.kernel.clone(),
-            format!("{:.3} ms", report.median_ms),
-            format!("{:.3} ms", report.min_ms),
+            format!("{} ms", output::short(report.median_ms)),
+            format!("{} ms", output::short(report.min_ms)),
             gflops,
             error,
             ratio,
         ]);
-    }
-    for (index, column) in table.column_iter_mut().enumerate() {
-        if index != 2 {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
     }
     table
 }
@@ -248,16 +217,6 @@ fn indent(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn variants_are_checked_against_the_forced_kernel() {
-        let direct = Kernel::Direct.variants()[0];
-        assert!(check_variant(None, Some(direct)).is_ok());
-        assert!(check_variant(Some(Kernel::Direct), Some(direct)).is_ok());
-        let error = check_variant(Some(Kernel::Tiled), Some(direct)).unwrap_err().to_string();
-        assert!(error.contains(direct) && error.contains(Kernel::Tiled.variants()[0]), "{error}");
-        assert!(!error.contains(&format!("known are {direct}")), "{error}");
-    }
 
     #[test]
     fn wrong_results_are_refused_with_their_numbers() {

@@ -5,10 +5,10 @@ use wgpu_conv::reference::{self, Comparison};
 use wgpu_conv::{
     Buffers, Conv2d, Engine, Epilogue, Error, Padding, PaddingMode, PlanOptions, Problem, Tensors, WeightData,
 };
+use wgpu_conv_check::timing;
 
 use super::kernels::{Filter, Pass};
 use super::planes::Planes;
-use super::timing;
 
 const TIMED_RUNS: usize = 5;
 

@@ -82,7 +82,7 @@ pub fn apply(name: &str, channel: &Channel, border: &str) -> Channel {
         "edge" => {
             let across = channel.correlate(&rows([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]), border);
             let down = channel.correlate(&rows([[-1.0, -2.0, -1.0], [0.0, 0.0, 0.0], [1.0, 2.0, 1.0]]), border);
-            across.with(&down, |x, y| (x * x + y * y).sqrt() / 4.0)
+            across.with(&down, |x, y| (x * x + y * y).sqrt())
         }
         "laplacian" => channel.correlate(&rows([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]), border),
         "emboss" => {
