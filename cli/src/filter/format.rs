@@ -210,3 +210,66 @@ fn encode_with(
     }
     Ok(encoder.write_image(pixels, width, height, colour)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(colours: Colours, alpha: bool, depth: Depth) -> Picture {
+        let mut picture = Picture { width: 5, height: 4, colours, alpha, depth, samples: Vec::new(), profile: None };
+        let count = 5 * 4 * picture.channels();
+        picture.samples = (0..count).map(|index| (index * 53 % 256) as f32 / 255.0).collect();
+        picture
+    }
+
+    #[test]
+    fn every_layout_is_written_as_it_is_or_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.png", "a.webp", "a.jpg"] {
+            let path = folder.path().join(name);
+            let target = Target::new(&path, None).unwrap();
+            for colours in [Colours::Grey, Colours::Rgb] {
+                for alpha in [false, true] {
+                    for depth in [Depth::Eight, Depth::Sixteen] {
+                        let picture = picture(colours, alpha, depth);
+                        let checked = target.check_picture(&picture);
+                        if name == "a.jpg" && alpha {
+                            assert!(checked.unwrap_err().to_string().contains("JPEG has no alpha"));
+                            continue;
+                        }
+                        let rounded = name != "a.png" && depth == Depth::Sixteen;
+                        assert_eq!(checked.unwrap().len(), usize::from(rounded), "{name} {picture}");
+                        target.write(&picture).unwrap();
+                        let back = Picture::read(&path).unwrap();
+                        assert_eq!((back.width, back.height, back.alpha), (5, 4, alpha));
+                        assert_eq!(back.depth, if rounded { Depth::Eight } else { depth });
+                        // WebP stores grey as RGB.
+                        if name == "a.png" || (name == "a.webp" && colours == Colours::Rgb) {
+                            assert_eq!(back.to_eight(), picture.to_eight(), "{name} {picture}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn profiles_are_written_only_for_pixels_that_they_describe() {
+        let profile = |space: &[u8; 4]| [&[0; 16][..], space, &[0; 20]].concat();
+        for (name, colours, space, kept) in [
+            ("a.png", Colours::Rgb, b"RGB ", true),
+            ("a.png", Colours::Rgb, b"CMYK", false),
+            ("a.png", Colours::Grey, b"GRAY", true),
+            ("a.jpg", Colours::Grey, b"RGB ", false),
+            ("a.webp", Colours::Grey, b"GRAY", false),
+        ] {
+            let target = Target::new(Path::new(name), None).unwrap();
+            let mut picture = picture(colours, false, Depth::Eight);
+            picture.profile = Some(profile(space));
+            assert_eq!(target.profile(&picture).is_some(), kept, "{name} {colours:?}");
+            assert_eq!(target.check_picture(&picture).unwrap().is_empty(), kept);
+            picture.profile = Some(vec![1; 7]);
+            assert_eq!(target.profile(&picture), None, "too short to be one");
+        }
+    }
+}

@@ -115,11 +115,13 @@ pub fn run(args: FilterArgs) -> Result<()> {
     passes::check_problems(&filter, &planes, args.border)?;
 
     let context = args.gpu.context()?;
-    let settings = Settings { border: args.border, plan, check: !args.no_check };
+    let engine = context.engine();
+    let settings =
+        Settings { border: args.border, plan, check: !args.no_check, max_buffer: passes::max_buffer(&engine) };
     let progress = indicatif::ProgressBar::new_spinner();
     progress.enable_steady_tick(std::time::Duration::from_millis(120));
     progress.set_message(if settings.check { "filtering and checking" } else { "filtering" });
-    let outcome = passes::run(&context.engine(), &filter, &planes, &settings);
+    let outcome = passes::run(&engine, &filter, &planes, &settings);
     progress.finish_and_clear();
     let (results, reports) = outcome?;
     refuse_wrong_results(&reports)?;
@@ -182,7 +184,7 @@ fn refuse_wrong_results(reports: &[PassReport]) -> Result<()> {
 
 /// One line a pass.
 fn table(reports: &[PassReport]) -> Table {
-    let clock = if reports.iter().all(|report| report.on_gpu) { ">GPU time" } else { ">wall time" };
+    let clock = if reports.iter().all(|report| report.on_gpu) { ">GPU time, median" } else { ">wall time, median" };
     let columns =
         [">pass", ">weights", "kernel", clock, ">minimum", ">GFLOP/s", ">largest difference", ">of its bound"];
     let mut table = output::table(&columns);

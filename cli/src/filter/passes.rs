@@ -1,5 +1,7 @@
 //! Runs a filter's convolutions on the GPU, checks each against the CPU reference, and times it.
 
+use std::borrow::Cow;
+
 use anyhow::{Context, Result, anyhow};
 use wgpu_conv::reference::{self, Comparison};
 use wgpu_conv::{
@@ -19,6 +21,14 @@ pub struct Settings {
     pub plan: PlanOptions,
     /// Whether the results are compared with the CPU reference.
     pub check: bool,
+    /// Most bytes of a buffer. Where a picture is larger, its channels go one after another.
+    pub max_buffer: u64,
+}
+
+/// What the device allows for [`Settings::max_buffer`].
+pub fn max_buffer(engine: &Engine) -> u64 {
+    let limits = engine.capabilities().limits;
+    limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
 }
 
 /// What is known about one pass after it has run. Where the picture was too large for one dispatch and its channels went
@@ -70,7 +80,7 @@ pub fn run(
     let mut results = Vec::new();
     let mut reports: Vec<PassReport> = Vec::new();
     let length = planes.plane_len();
-    let at_once = channels_at_once(engine, filter, length);
+    let at_once = channels_at_once(settings.max_buffer, filter, length);
     for first in (0..planes.count()).step_by(at_once) {
         let channels = first..planes.count().min(first + at_once);
         let input = &planes.data()[channels.start * length..channels.end * length];
@@ -101,13 +111,11 @@ impl PassReport {
     }
 }
 
-/// As many channels as fit the device's bindings; at least one, about which the engine will say what is too large.
-fn channels_at_once(engine: &Engine, filter: &Filter, plane_len: usize) -> usize {
-    let limits = engine.capabilities().limits;
-    let bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+/// As many channels as fit a buffer; at least one, about which the engine will say what is too large.
+fn channels_at_once(max_buffer: u64, filter: &Filter, plane_len: usize) -> usize {
     let responses = filter.passes.iter().map(|pass| pass.responses.len()).max().unwrap_or(1);
     let channel = (plane_len * responses * size_of::<f32>()) as u64;
-    usize::try_from(bytes / channel.max(1)).unwrap_or(usize::MAX).max(1)
+    usize::try_from(max_buffer / channel.max(1)).unwrap_or(usize::MAX).max(1)
 }
 
 fn run_channels(
@@ -118,7 +126,7 @@ fn run_channels(
     colours: &[bool],
     settings: &Settings,
 ) -> Result<(Vec<f32>, Vec<PassReport>)> {
-    let mut current = input.to_vec();
+    let mut current = Cow::Borrowed(input);
     let mut current_buffer = engine.buffer_from("filter input", input)?;
     let mut reports = Vec::new();
     for (index, pass) in filter.passes.iter().enumerate() {
@@ -165,9 +173,9 @@ fn run_channels(
             on_gpu: time.on_gpu,
             check,
         });
-        (current, current_buffer) = (result, output);
+        (current, current_buffer) = (Cow::Owned(result), output);
     }
-    Ok((current, reports))
+    Ok((current.into_owned(), reports))
 }
 
 /// Pass `index` over `channels` planes: each channel by itself, the output as large as the input. Of a side with an even
@@ -211,11 +219,13 @@ mod tests {
     use super::super::picture::{Colours, Depth, Picture};
     use super::*;
 
-    fn planes(width: u32, height: u32) -> Planes {
+    fn picture(width: u32, height: u32) -> Picture {
         let samples = vec![0.5; (width * height * 3) as usize];
-        let picture =
-            Picture { width, height, colours: Colours::Rgb, alpha: false, depth: Depth::Eight, samples, profile: None };
-        Planes::of(&picture, false)
+        Picture { width, height, colours: Colours::Rgb, alpha: false, depth: Depth::Eight, samples, profile: None }
+    }
+
+    fn planes(width: u32, height: u32) -> Planes {
+        Planes::of(&picture(width, height), false)
     }
 
     fn filter(name: &str) -> Filter {
@@ -243,6 +253,38 @@ mod tests {
                 })
                 .collect();
             assert_eq!(described.join(", "), expected);
+        }
+    }
+
+    #[test]
+    fn large_pictures_go_channel_by_channel() {
+        let (mean, edge) = (filter("box:2"), filter("edge"));
+        assert_eq!([11, 12, 24, 35, 36].map(|bytes| channels_at_once(bytes, &mean, 3)), [1, 1, 2, 2, 3]);
+        assert_eq!([24, 47, 48].map(|bytes| channels_at_once(bytes, &edge, 3)), [1, 1, 2]);
+
+        if std::env::var("WGPU_CONV_SKIP_GPU_TESTS").is_ok_and(|value| value == "1") {
+            println!("SKIPPED: WGPU_CONV_SKIP_GPU_TESTS=1");
+            return;
+        }
+        let engine = wgpu_conv::Context::new_blocking(&Default::default()).unwrap().engine();
+        let mut picture = picture(9, 7);
+        picture.samples.iter_mut().enumerate().for_each(|(index, sample)| *sample = (index * 37 % 101) as f32 / 101.0);
+        let planes = Planes::of(&picture, false);
+        for name in ["unsharp", "edge", "emboss"] {
+            let filter = filter(name);
+            let run = |max_buffer| {
+                let plan = PlanOptions::default();
+                let settings = Settings { border: PaddingMode::Reflect, plan, check: true, max_buffer };
+                run(&engine, &filter, &planes, &settings).unwrap()
+            };
+            let (whole, whole_reports) = run(max_buffer(&engine));
+            let (parts, part_reports) = run(1);
+            assert_eq!(whole.len(), parts.len());
+            assert!(whole.iter().zip(&parts).all(|(a, b)| (a - b).abs() < 1e-5), "{name}");
+            for (whole, part) in whole_reports.iter().zip(&part_reports) {
+                assert_eq!((whole.flops, whole.check.unwrap().count), (part.flops, part.check.unwrap().count));
+                assert_eq!((whole.check.unwrap().failures, part.check.unwrap().failures), (0, 0));
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use image::{DynamicImage, ImageDecoder, Limits};
 
 use super::format::Format;
 
-/// Most pixels of a picture: filtering needs some sixty bytes of memory for each, so this is 8 GiB.
+/// Most pixels of a picture. Each takes some hundred bytes of memory on its way; a file may claim any size.
 const MAX_PIXELS: u64 = 1 << 27;
 /// Most bytes of an image file.
 const MAX_FILE_BYTES: u64 = 1 << 30;
