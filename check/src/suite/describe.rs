@@ -27,6 +27,8 @@ pub(super) enum Wanted {
     Unsupported(String),
 }
 
+/// Most output channels for which one PReLU slope is repeated.
+const MOST_REPEATED: u32 = 1 << 24;
 const SIZE: &str = "a whole number from 0 to 4294967295";
 
 /// Makes a problem of a case. `dimensions` is 1 or 2; a row of one dimension becomes an image with one row.
@@ -46,7 +48,7 @@ pub(super) fn describe(
         .stride(per_axis("stride", field("stride"), dimensions, 1)?)
         .dilation(per_axis("dilation", field("dilation"), dimensions, 1)?)
         .padding(Padding::sides(top, bottom, left, right))
-        .padding_mode(padding_mode(field("padding_mode"))?)
+        .padding_mode(case.get("padding_mode").map_or(Ok(PaddingMode::Zeros), padding_mode)?)
         .bias(shapes.bias.is_some());
     let (activation, slopes) = activation;
     let problem = Problem::new(&conv, [batch, channels, height, width])?
@@ -134,6 +136,11 @@ fn per_channel(alpha: &Value, channels: u32) -> Result<Vec<f32>> {
         number.filter(|number| number.is_finite()).ok_or_else(|| bad(alpha))
     };
     let Some(list) = alpha.as_array() else {
+        // A file of a few bytes must not ask for gigabytes.
+        if channels > MOST_REPEATED {
+            let factors = format!("{channels} output channels");
+            return Err(Error::TooLarge { what: "one slope repeated", factors, limit: MOST_REPEATED.to_string() });
+        }
         return Ok(vec![slope(alpha)?; channels as usize]);
     };
     if list.len() as u64 != u64::from(channels) {
@@ -289,5 +296,6 @@ mod tests {
             assert!(matches!(activation(&value), Err(Error::Parameter { .. })), "{value}");
         }
         assert!(per_channel(&json!([1.0, 2.0]), 3).is_err() && per_channel(&json!([1.0, null]), 2).is_err());
+        assert!(matches!(per_channel(&json!(1.0), u32::MAX), Err(Error::TooLarge { .. })));
     }
 }
