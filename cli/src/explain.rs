@@ -7,11 +7,13 @@ use clap::Args;
 use wgpu_conv::{Capabilities, Error, Padding, PlanOptions, Problem, Selection, select};
 
 use crate::gpu::{self, GpuArgs};
-use crate::output::{self, bytes_text, short, thousands};
+use crate::output::{self, Stream, bytes_text, short, thousands};
 use crate::tensor_file::shape_text;
 
-/// Explain a problem: shapes, the output-size formula with its numbers, multiply-adds, bytes, receptive field, and which
-/// kernel and variant would run it and why not the others.
+/// Explain a problem: its shapes and cost, and what would run it
+///
+/// Shows the weight's and the output's shape, the formula of the output size with its numbers, multiply-adds, bytes and
+/// receptive field, and which kernel and variant this adapter gets and why not the others.
 #[derive(Args)]
 pub struct ExplainArgs {
     /// A problem string, or A to L
@@ -126,7 +128,7 @@ fn output_size(problem: &Problem, axis: usize) -> [String; 2] {
 
 /// Every kernel variant, with the reason why it is or is not the one.
 fn candidates(selection: &Selection) -> String {
-    let mut table = output::table(&["kernel", "variant", "verdict"]);
+    let mut table = output::table(Stream::Out, &["kernel", "variant", "verdict"]);
     let best = selection.candidates.iter().filter_map(|candidate| candidate.verdict.as_ref().ok()).copied();
     let best = best.fold(f64::INFINITY, f64::min);
     for candidate in &selection.candidates {

@@ -8,9 +8,9 @@ use wgpu_conv::wgpu::{Adapter, Features};
 use wgpu_conv::{Capabilities, Context, Kernel, PlanOptions, Problem, select};
 
 use crate::gpu::{self, GpuArgs};
-use crate::output::{self, bytes_text, thousands};
+use crate::output::{self, Stream, bytes_text, thousands};
 
-/// Show the adapters of this machine, their drivers, the limits and features that matter, and which kernels will run
+/// Show the adapters of this machine, what they can do, and which kernels will run
 #[derive(Args)]
 pub struct InfoArgs {
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub fn run(args: &InfoArgs) -> Result<()> {
 fn details(adapter: &Adapter) -> comfy_table::Table {
     let info = adapter.get_info();
     let limits = adapter.limits();
-    let mut table = output::table(&["property", "value"]);
+    let mut table = output::table(Stream::Out, &["property", "value"]);
     let mut row = |name: &str, value: String| {
         table.add_row([name.to_owned(), value]);
     };
@@ -75,7 +75,7 @@ fn details(adapter: &Adapter) -> comfy_table::Table {
 /// Every kernel variant on a problem that any of them should like; a refusal here is about the device.
 fn kernels(capabilities: &Capabilities) -> Result<String> {
     let typical: Problem = "n1c64h56w56o64k3p1".parse()?;
-    let mut table = output::table(&["kernel", "variant", "runs"]);
+    let mut table = output::table(Stream::Out, &["kernel", "variant", "runs"]);
     for &kernel in Kernel::ALL {
         for variant in kernel.variants() {
             let options = PlanOptions { kernel: Some(kernel), variant: Some(variant.into()), ..PlanOptions::default() };

@@ -22,15 +22,18 @@ use clap::{Parser, Subcommand};
 const USAGE: u8 = 2;
 
 const AFTER_HELP: &str = "\
-A PROBLEM is one convolution written as one word, or one of the benchmark workloads A to L:
+A PROBLEM is one convolution in one word, or a workload of the benchmarks, A to L:
 
-  n8c64h56w56o128k3s2p1           batch 8, 64 channels, 56x56 image, 128 output channels, 3x3, stride 2, padding 1
-  n1c32h9w9o32k3x5p0,1,2,3d2g32   kernel 3x5, padding top,bottom,left,right, dilation 2, 32 groups
-  c3h224w224o64k7psame:reflect:nobias+residual+relu
-                                  padding mode, no bias, residual and activation
+  n8c64h56w56o128k3s2p1         batch 8, 64 channels, 56 x 56 image,
+                                128 output channels, kernel 3 x 3, stride 2, padding 1
+  c32h9w9o32k3x5p0,1,2,3d2g32   kernel 3 x 5; padding top,bottom,left,right;
+                                dilation 2; 32 groups
+  c3h32w32o8k7psame:reflect:nobias+residual+relu
+                                padding mode, no bias; residual and activation
 
-Environment: WGPU_BACKEND (vulkan, dx12, metal) and WGPU_ADAPTER_NAME (part of a name) choose the adapter where the
-flags do not. Exit codes: 0 all is well, 1 something failed, 2 the arguments are wrong.";
+Where no flag does, the environment variables WGPU_BACKEND (vulkan, dx12, metal)
+and WGPU_ADAPTER_NAME (part of a name) choose the adapter.
+Exit codes: 0 all is well, 1 something failed, 2 the arguments are wrong.";
 
 #[derive(Parser)]
 #[command(name = "wgpu-conv", version, after_help = AFTER_HELP, max_term_width = 120)]

@@ -67,21 +67,38 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Whether colours are wanted on standard output: a terminal, and NO_COLOR not set.
-fn colours() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// A standard stream that a table goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+impl Stream {
+    /// Whether somebody is looking at it.
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Out => io::stdout().is_terminal(),
+            Self::Err => io::stderr().is_terminal(),
+        }
+    }
 }
 
 /// An empty table: columns whose names start with `>` are aligned to the right. Cells wrap only on a terminal, so that
-/// what another program reads has one line a row.
-pub fn table(columns: &[&str]) -> Table {
+/// what another program reads has one line a row; colours only on a terminal too, unless NO_COLOR is set.
+pub fn table(stream: Stream, columns: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    if !colours() {
-        table.force_no_tty();
+    if stream == Stream::Err {
+        table.use_stderr();
     }
-    if io::stdout().is_terminal() {
+    if stream.is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
+    if !stream.is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        table.force_no_tty();
     }
     table.set_header(
         columns.iter().map(|name| Cell::new(name.trim_start_matches('>')).add_attribute(comfy_table::Attribute::Bold)),

@@ -8,7 +8,9 @@ use crate::gpu::{self, GpuArgs, KernelArgs, Prepared};
 use crate::output::{self, thousands};
 use crate::tensor_file::{Tensor, TensorPath, shape_text};
 
-/// Convolve tensors in .npy or .safetensors files, with torch.nn.Conv2d's parameters
+/// Convolve tensors in .npy or .safetensors files
+///
+/// All parameters of torch.nn.Conv2d are flags; in_channels, out_channels and kernel_size follow from the weight.
 ///
 /// Tensors are float32. A tensor in a .safetensors file is FILE.safetensors:NAME; the name may be left out where the file
 /// has only one. The output is written whole or not at all.

@@ -6,7 +6,9 @@ use wgpu_conv::{Kernel, Problem, shader_source};
 
 use crate::{gpu, output};
 
-/// Print the WGSL of a kernel as it is handed to wgpu: a whole module and nothing else. Needs no adapter.
+/// Print the WGSL of a kernel for a problem
+///
+/// It is printed as it is handed to wgpu: a whole module and nothing else. No adapter is needed.
 #[derive(Args)]
 pub struct ShaderArgs {
     /// A problem string, or A to L
