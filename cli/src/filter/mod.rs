@@ -187,7 +187,7 @@ fn table(reports: &[PassReport]) -> Table {
     let clock = if reports.iter().all(|report| report.on_gpu) { ">GPU time, median" } else { ">wall time, median" };
     let columns =
         [">pass", ">weights", "kernel", clock, ">minimum", ">GFLOP/s", ">largest difference", ">of its bound"];
-    let mut table = output::table(&columns);
+    let mut table = output::table(output::Stream::Out, &columns);
     for (index, report) in reports.iter().enumerate() {
         let gflops = if report.median_ms > 0.0 {
             output::short(report.flops as f64 / (report.median_ms * 1e6))
