@@ -2,6 +2,7 @@
 
 mod bench;
 mod explain;
+mod filter;
 mod gpu;
 mod info;
 mod npy;
@@ -44,6 +45,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Filter(Box<filter::FilterArgs>),
     Run(Box<run::RunArgs>),
     Verify(verify::VerifyArgs),
     Bench(bench::BenchArgs),
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> Result<()> {
     match command {
+        Command::Filter(args) => filter::run(*args),
         Command::Run(args) => run::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -286,7 +286,8 @@ fn parse_padding(text: &str) -> Result<Padding, String> {
     }
 }
 
-fn parse_mode(text: &str) -> Result<PaddingMode, String> {
+/// PyTorch's name of a padding mode.
+pub fn parse_mode(text: &str) -> Result<PaddingMode, String> {
     PaddingMode::from_name(text).ok_or_else(|| {
         let known: Vec<&str> = PaddingMode::ALL.iter().map(|mode| mode.name()).collect();
         format!("known are {}", known.join(", "))
