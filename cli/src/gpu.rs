@@ -120,7 +120,7 @@ impl Prepared {
         }
         let weights = plan.weights_blocking(&data)?;
         let input = engine.buffer_from("input", tensors.input)?;
-        let output = engine.buffer_empty("output", problem.output_len())?;
+        let output = engine.buffer_zeroed("output", problem.output_len())?;
         let residual = tensors.residual.map(|data| engine.buffer_from("residual", data)).transpose()?;
         let mut buffers = Buffers::new(input.slice(..), output.slice(..));
         if let Some(residual) = &residual {
