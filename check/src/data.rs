@@ -2,6 +2,7 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use wgpu_conv::reference::{self, Reference};
 use wgpu_conv::{Activation, Error, Problem, Result, Tensors};
 
 /// What the numbers are like.
@@ -80,6 +81,18 @@ impl ProblemData {
                 && largest_sum(problem.sum_length(), input_limit, weight_limit) <= EXACT
                 && keeps_exactness(epilogue.activation),
         })
+    }
+
+    /// What must come out, with its bounds; they are 0 if the result must be exact.
+    ///
+    /// # Errors
+    /// What the reference says.
+    pub fn reference(&self, problem: &Problem) -> Result<Reference> {
+        let mut reference = reference::conv2d(problem, &self.tensors())?;
+        if self.exact {
+            reference.bounds.fill(0.0);
+        }
+        Ok(reference)
     }
 
     /// The tensors, borrowed.
@@ -230,6 +243,16 @@ mod tests {
             assert!(!generate(&text, DataKind::Uniform, 0).exact);
         }
         assert!(!generate("n1c16777216h1w1o1k1", DataKind::Integers, 0).exact, "sums may exceed 2^24");
+    }
+
+    #[test]
+    fn exact_results_are_whole_numbers_without_bounds() {
+        let problem: Problem = "n1c4h4w4o4k3p1+residual+relu".parse().unwrap();
+        let reference = |kind| ProblemData::generate(&problem, kind, 0).unwrap().reference(&problem).unwrap();
+        let exact = reference(DataKind::Integers);
+        assert!(exact.bounds.iter().all(|&bound| bound == 0.0));
+        assert!(exact.values.iter().all(|&value| f64::from(value as f32) == value && value.fract() == 0.0));
+        assert!(reference(DataKind::Flat).bounds.iter().all(|&bound| bound > 0.0));
     }
 
     #[test]

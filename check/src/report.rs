@@ -42,7 +42,8 @@ pub struct Row {
     pub error: Option<f64>,
     /// The error that is allowed there; 0 where exact equality is asked for.
     pub bound: Option<f64>,
-    /// What went wrong, or why it was refused or skipped; empty if it passed.
+    /// What went wrong, or why it was refused or skipped; for a case that must be refused, the error that it met; else
+    /// empty.
     pub message: String,
 }
 

@@ -15,7 +15,7 @@ use wgpu_conv::{
 };
 
 use crate::data::ProblemData;
-pub use judge::{UnitResult, judge, judge_within};
+pub use judge::{UnitResult, judge};
 
 /// A quiet NaN that no arithmetic produces.
 const PATTERN: u32 = 0x7fc5_a5a5;

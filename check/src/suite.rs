@@ -11,6 +11,7 @@ mod run;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use wgpu_conv::reference::Reference;
 use wgpu_conv::{Engine, Error, Problem};
 
 use crate::data::ProblemData;
@@ -94,21 +95,8 @@ enum Content {
 struct TensorCase {
     problem: Problem,
     data: ProblemData,
-    expected: Vec<f64>,
-    tolerance: Tolerance,
-}
-
-/// |y − expected| ≤ abs + rel · |expected|.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Tolerance {
-    abs: f64,
-    rel: f64,
-}
-
-impl Tolerance {
-    fn bound(&self, expected: f64) -> f64 {
-        self.abs + self.rel * expected.abs()
-    }
+    /// The source's expected values, with bounds from the case's tolerance.
+    expected: Reference,
 }
 
 impl Suite {

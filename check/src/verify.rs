@@ -1,6 +1,6 @@
 //! Named problems through every kernel, variant and mode.
 
-use wgpu_conv::reference::{self, Reference};
+use wgpu_conv::reference::Reference;
 use wgpu_conv::{Checks, Engine, Kernel, Problem, Result};
 
 use crate::data::{DataKind, ProblemData};
@@ -79,7 +79,6 @@ pub(crate) struct Case<'a> {
 /// One set of tensors with its result, on the GPU.
 struct Trial<'a> {
     kind: DataKind,
-    exact: bool,
     reference: Reference,
     stage: Stage<'a>,
 }
@@ -166,8 +165,8 @@ impl<'a> Trial<'a> {
         data: &'a ProblemData,
         placement: Placement,
     ) -> Result<Self> {
-        let reference = reference::conv2d(problem, &data.tensors())?;
-        Ok(Self { kind, exact: data.exact, reference, stage: runner.stage(problem, data, placement)? })
+        let reference = data.reference(problem)?;
+        Ok(Self { kind, reference, stage: runner.stage(problem, data, placement)? })
     }
 }
 
@@ -177,7 +176,7 @@ fn run_trials(runner: &Runner, problem: &Problem, trials: &mut [Trial<'_>], unit
     let mut last = UnitResult { passed: true, error: 0.0, bound: 0.0, message: String::new() };
     for trial in trials {
         let outcome = trial.stage.run(&plan)?;
-        last = judge(problem, &trial.reference, trial.exact, &outcome);
+        last = judge(problem, &trial.reference, &outcome);
         if !last.passed {
             last.message = format!("{} data: {}", trial.kind.name(), last.message);
             return Ok(last);

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use wgpu_conv::reference::Reference;
 use wgpu_conv::{Activation, Error, Problem};
 
 use super::describe::{self, Described, Shapes, Wanted};
-use super::{Content, SuiteCase, SuiteError, TensorCase, Tolerance};
+use super::{Content, SuiteCase, SuiteError, TensorCase};
 use crate::data::ProblemData;
 use crate::report::SkipKind;
 use crate::tensor_file::{FileTensor, TensorFile};
@@ -155,14 +156,16 @@ impl Entry<'_> {
         })
     }
 
-    fn tolerance(&self) -> Result<Tolerance> {
+    /// The bound of each expected value: abs + rel · |expected|.
+    fn bounds(&self, expected: &[f64]) -> Result<Vec<f64>> {
         let value = self.value("tolerance")?;
         let part = |name: &str| {
             value.get(name).and_then(Value::as_f64).filter(|part| part.is_finite() && *part >= 0.0).ok_or_else(|| {
                 self.error(format!("the tolerance must have a number {name:?} that is not negative, and is {value}"))
             })
         };
-        Ok(Tolerance { abs: part("abs")?, rel: part("rel")? })
+        let (abs, rel) = (part("abs")?, part("rel")?);
+        Ok(expected.iter().map(|value| abs + rel * value.abs()).collect())
     }
 }
 
@@ -181,7 +184,7 @@ fn tensor_case(
     let expected_values = expected.to_f64().ok_or_else(|| {
         entry.error(format!("the expected tensor has dtype {:?}; it must be F32 or F64", expected.dtype))
     })?;
-    let tolerance = entry.tolerance()?;
+    let bounds = entry.bounds(&expected_values)?;
     let floats = |field: &str, tensor: Option<&FileTensor>| tensor.map(|t| entry.floats(t, field)).transpose();
     let mut data = ProblemData {
         input: entry.floats(input, "input")?,
@@ -203,7 +206,7 @@ fn tensor_case(
         });
     Ok(described.map(|Described { problem, slopes }| {
         data.slopes = slopes;
-        TensorCase { problem, data, expected: expected_values, tolerance }
+        TensorCase { problem, data, expected: Reference { values: expected_values, bounds } }
     }))
 }
 
@@ -240,4 +243,90 @@ fn shape_content(
         return Ok(Content::Skipped(SkipKind { op, spatial_dims: dimensions as u64, dtype: "float32".into() }));
     }
     Ok(Content::Shape(Ok(problem(json!(max_macs / per_image))?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is loaded from a folder with these files.
+    fn load<T>(files: &[(&str, &[u8])], load: impl FnOnce(&Path) -> Result<T>) -> T {
+        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+        let folder = std::env::temp_dir().join(format!("wgpu-conv-load-{}-{}", std::process::id(), names.join("-")));
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, bytes) in files {
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+        let loaded = load(&folder);
+        std::fs::remove_dir_all(&folder).unwrap();
+        loaded.unwrap()
+    }
+
+    fn case(name: &str, changes: Value) -> Value {
+        let mut case = json!({"name": name, "op": "conv", "spatial_dims": 1, "dtype": "float32", "stride": [1],
+            "padding_begin": [1], "padding_end": [0], "dilation": [1], "groups": 1, "padding_mode": "zeros",
+            "activation": {"type": "prelu", "alpha": 0.5}, "input": "x", "weight": "w", "bias": null, "residual": "y",
+            "expected": "y", "tolerance": {"abs": 0.5, "rel": 0.25}});
+        let changes = changes.as_object().unwrap().clone();
+        case.as_object_mut().unwrap().extend(changes);
+        case
+    }
+
+    #[test]
+    fn tensor_cases_are_loaded_and_others_skipped() {
+        let header = json!({"x": {"dtype": "F32", "shape": [1, 1, 3], "data_offsets": [0, 12]},
+            "w": {"dtype": "F32", "shape": [1, 1, 2], "data_offsets": [12, 20]},
+            "y": {"dtype": "F32", "shape": [1, 1, 3], "data_offsets": [20, 32]}})
+        .to_string();
+        let numbers = [1.0_f32, 2.0, 3.0, 10.0, 20.0, 100.0, -200.0, 300.0].map(f32::to_le_bytes);
+        let tensors = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &numbers.concat()].concat();
+        let cases = json!([
+            case("row", json!({})),
+            case("other op", json!({"op": "deform_conv"})),
+            case("other rank", json!({"spatial_dims": 3})),
+            case("other dtype", json!({"dtype": "float16", "input": "absent"})),
+            case("other activation", json!({"activation": {"type": "hardsigmoid", "alpha": 0.2, "beta": 0.5}})),
+        ]);
+        let files = [("a.json", cases.to_string().into_bytes()), ("a.safetensors", tensors)];
+        let loaded = load(&files.each_ref().map(|(name, bytes)| (*name, &bytes[..])), |folder| {
+            super::tensors(folder, "a.json", "a.safetensors")
+        });
+        let Content::Tensors(Ok(first)) = &loaded[0].content else { panic!("{:?}", loaded[0]) };
+        assert_eq!(first.problem.to_string(), "n1c1h1w3o1k1x2p0,0,1,0:nobias+residual+prelu");
+        assert_eq!((&first.data.input[..], &first.data.weight[..]), (&[1.0, 2.0, 3.0][..], &[10.0, 20.0][..]));
+        assert_eq!(first.data.slopes.as_deref(), Some(&[0.5][..]));
+        assert_eq!(first.expected.values, [100.0, -200.0, 300.0]);
+        assert_eq!(first.expected.bounds, [25.5, 50.5, 75.5]);
+        let skipped: Vec<String> = loaded[1..]
+            .iter()
+            .map(|case| match &case.content {
+                Content::Skipped(kind) => format!("{} {} {}", kind.op, kind.spatial_dims, kind.dtype),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(
+            skipped,
+            ["deform_conv 1 float32", "conv 3 float32", "conv 1 float16", "conv with hardsigmoid 1 float32"]
+        );
+    }
+
+    #[test]
+    fn batches_of_rows_are_lowered() {
+        let row =
+            json!([{"name": "row", "op": "conv", "spatial_dims": 2, "n": 50, "cin": 4, "input": [8, 8], "cout": 6,
+            "kernel": [3, 3], "stride": [1, 1], "padding_begin": [1, 1], "padding_end": [1, 1], "dilation": [1, 1],
+            "groups": 2}])
+            .to_string();
+        // One image has 8 · 8 · 6 outputs of 2 · 9 products each.
+        const IMAGE: u64 = 64 * 6 * 18;
+        let content = |max_macs| {
+            let files = [("b_shapes.json", row.as_bytes())];
+            load(&files, |folder| shapes(folder, "b_shapes.json", max_macs)).remove(0).content
+        };
+        for (max_macs, batch) in [(u64::MAX, 50), (50 * IMAGE, 50), (50 * IMAGE - 1, 49), (4 * IMAGE, 4), (IMAGE, 1)] {
+            let expected = format!("n{batch}c4h8w8o6k3p1g2").parse().unwrap();
+            assert_eq!(content(max_macs), Content::Shape(Ok(expected)));
+        }
+        assert!(matches!(content(IMAGE - 1), Content::Skipped(kind) if kind.op.contains("more than 6911")));
+    }
 }

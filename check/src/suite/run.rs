@@ -5,7 +5,7 @@ use wgpu_conv::{Engine, Error, Problem};
 use super::{Content, Suite, TensorCase};
 use crate::data::DataKind;
 use crate::report::{Event, Progress, Report, Status};
-use crate::runner::{Placement, Unit, judge_within};
+use crate::runner::{Placement, Unit, judge};
 use crate::verify::{Case, Filter, Session};
 
 pub(super) fn suite(suite: &Suite, engine: &Engine, filter: &Filter, progress: &mut dyn Progress) -> Report {
@@ -31,7 +31,7 @@ pub(super) fn suite(suite: &Suite, engine: &Engine, filter: &Filter, progress: &
 }
 
 fn run_tensors(case: &Case<'_>, session: &mut Session<'_>, tensors: &TensorCase, number: usize) {
-    let TensorCase { problem, data, expected, tolerance } = tensors;
+    let TensorCase { problem, data, expected } = tensors;
     let units = case.accepting(session, problem);
     if units.is_empty() {
         return;
@@ -42,8 +42,7 @@ fn run_tensors(case: &Case<'_>, session: &mut Session<'_>, tensors: &TensorCase,
     };
     for unit in &units {
         let outcome = session.runner.plan(problem, unit).and_then(|plan| stage.run(&plan));
-        let result =
-            outcome.map(|outcome| judge_within(problem, expected, |index| tolerance.bound(expected[index]), &outcome));
+        let result = outcome.map(|outcome| judge(problem, expected, &outcome));
         session.add(case.result_row(problem, unit, result));
     }
 }
