@@ -146,6 +146,11 @@ impl Suite {
         self.cases.len()
     }
 
+    /// Keeps the cases whose names `wanted` accepts.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.cases.retain(|case| wanted(&case.name));
+    }
+
     /// Whether there are no cases.
     pub fn is_empty(&self) -> bool {
         self.cases.is_empty()

@@ -130,7 +130,7 @@ fn measure(context: &Context, problem: &Problem, options: &PlanOptions, runs: Op
         problem: problem.to_string(),
         kernel: prepared.plan.kernel().name(),
         variant: prepared.plan.variant(),
-        wall_ms_median: median(wall),
+        wall_ms_median: timing::median(&wall),
         first_use_ms,
         adapter: gpu::adapter_text(&info),
         driver: gpu::driver_text(&info),
@@ -177,17 +177,6 @@ fn milliseconds(start: Instant) -> f64 {
 
 fn same_bits(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
-}
-
-/// The middle value, or the mean of the two in the middle; of nothing, NaN.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => f64::NAN,
-        length if length % 2 == 1 => values[middle],
-        _ => (values[middle - 1] + values[middle]) / 2.0,
-    }
 }
 
 fn letter(problem: &Problem) -> Option<char> {
@@ -247,9 +236,6 @@ mod tests {
         assert_eq!(row.workload, Some('A'));
         // 231,211,008 operations and 1,753,344 bytes in 10 ms.
         assert!((row.gflops - 23.1211008).abs() < 1e-9 && (row.gbps - 0.1753344).abs() < 1e-9, "{row:?}");
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert!(median(Vec::new()).is_nan());
     }
 
     #[test]

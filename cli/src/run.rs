@@ -97,7 +97,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     output::check_writable(&args.output.file)?;
     let mut files = Files::read(args)?;
     let activation = files.take_single_slope(args.conv.activation);
-    let problem = files.problem(&args.conv, activation)?;
+    let problem = files.problem(args, activation)?;
     files.check_shapes(&problem)?;
     let tensors = files.tensors();
     tensors.check(&problem)?;
@@ -166,14 +166,16 @@ impl Files {
     }
 
     /// The convolution that the shapes and the flags describe.
-    fn problem(&self, args: &ConvArgs, activation: Activation) -> Result<Problem> {
+    fn problem(&self, args: &RunArgs, activation: Activation) -> Result<Problem> {
         let input = match self.input.shape.len() {
             3 => [&[1], &self.input.shape[..]].concat(),
             _ => self.input.shape.clone(),
         };
         let input = four("input", &input, "(N, C_in, H, W), or (C_in, H, W) without a batch")
-            .with_context(|| format!("input has shape {}", shape_text(&self.input.shape)))?;
-        let weight = four("weight", &self.weight.shape, "(C_out, C_in / groups, KH, KW)")?;
+            .with_context(|| format!("--input {}", args.input))?;
+        let weight = four("weight", &self.weight.shape, "(C_out, C_in / groups, KH, KW)")
+            .with_context(|| format!("--weight {}", args.weight))?;
+        let args = &args.conv;
         let conv = Conv2d {
             stride: args.stride,
             padding: args.padding,
