@@ -156,6 +156,7 @@ mod tests {
         ] {
             assert_eq!(plausible_ms(&bits, 1.0, 50.0), None, "{bits:?}");
         }
+        assert_eq!(plausible_ms(&[1, 0, 5, 0, 9, 0, 9, 0], 1.0, 50.0), None, "one of two took no time");
         assert_eq!(plausible_ms(&[1, 0, 2], 1.0, 50.0), None, "half a pair");
         assert_eq!(plausible_ms(&[1, 0, 2, 0], 0.0, 50.0), None, "a period of zero");
         assert_eq!(plausible_ms(&[1, 0, 2, 0], f64::NAN, 50.0), None);

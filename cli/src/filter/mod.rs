@@ -61,7 +61,7 @@ pub struct FilterArgs {
     /// What lies beyond the border: reflect, replicate, zeros or circular.
     #[arg(long, value_name = "MODE", default_value = "reflect", value_parser = parse_mode)]
     border: PaddingMode,
-    /// Filter amounts of light (sRGB decoded and encoded again) and not the numbers as they are stored.
+    /// Filter amounts of light (sRGB decoded and encoded again), the offset included, not the numbers as stored.
     #[arg(long)]
     linear: bool,
     /// Quality of JPEG output, 1 to 100 [default: 90].

@@ -27,7 +27,7 @@ pub struct Settings {
 
 /// What the device allows for [`Settings::max_buffer`].
 pub fn max_buffer(engine: &Engine) -> u64 {
-    let limits = engine.capabilities().limits;
+    let limits = &engine.capabilities().limits;
     limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
 }
 
@@ -141,7 +141,7 @@ fn run_channels(
             data = data.bias(&bias[..]);
         }
         let weights = plan.weights_blocking(&data)?;
-        let output = engine.buffer_empty("filter output", problem.output_len())?;
+        let output = engine.buffer_zeroed("filter output", problem.output_len())?;
         let residual_buffer =
             residual.as_deref().map(|residual| engine.buffer_from("filter residual", residual)).transpose()?;
         let mut buffers = Buffers::new(current_buffer.slice(..), output.slice(..));
