@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use wgpu_conv::{Problem, Sides};
+use wgpu_conv::{PaddingMode, Problem, Sides, Tensors, reference};
 
 #[path = "../examples/draw_parameters/pictures/mod.rs"]
 mod pictures;
@@ -99,6 +99,22 @@ fn numbers_in_the_tables_are_computed() -> Result<(), Box<dyn Error>> {
             other => return Err(format!("a table has the column {other:?}, which this test does not know").into()),
         };
         assert_eq!(computed, written, "{heading} of {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn padded_rows_are_computed() -> Result<(), Box<dyn Error>> {
+    let page = read(&docs().join("parameters.md"))?;
+    for mode in PaddingMode::ALL {
+        // A 1×1 weight of 1 copies the row with its padding; 1 to 4 stand for a to d.
+        let problem: Problem = format!("n1c1h1w4o1k1p0x2:{mode}:nobias").parse()?;
+        let row = reference::conv2d(&problem, &Tensors::new(&[1.0, 2.0, 3.0, 4.0], &[1.0]))?.values;
+        let names = ["0", "a", "b", "c", "d"];
+        let row: Vec<&str> = row.iter().filter_map(|&value| names.get(value as usize).copied()).collect();
+        let (name, row) = (format!("| `{mode}`"), format!("| `{}` |", row.join(" ")));
+        let line = page.lines().find(|line| line.starts_with(&name)).ok_or_else(|| format!("no row for {mode}"))?;
+        assert!(line.contains(&row), "{line} should have {row}");
     }
     Ok(())
 }
