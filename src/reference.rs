@@ -450,3 +450,42 @@ fn error_of(value: f64, actual: f64) -> f64 {
     let error = (value - actual).abs();
     if error.is_finite() { error } else { f64::INFINITY }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        // Blocks of pixels and channels with a rest, in groups, over a batch; no sum of it is exact.
+        let problem: Problem = "n2c6h17w23o22k3p1g2:reflect+residual+gelu".parse().unwrap();
+        let numbers = |len: u64, step: f32| -> Vec<f32> { (0..len).map(|i| (i as f32 * step).sin()).collect() };
+        let (input, weight) = (numbers(problem.input_len(), 0.7), numbers(problem.weight_len(), 1.3));
+        let (bias, residual) = (numbers(22, 0.3), numbers(problem.output_len(), 0.1));
+        let tensors = Tensors::new(&input, &weight).bias(&bias).residual(&residual);
+        let serial = conv2d_on(1, &problem, &tensors).unwrap();
+        assert!(serial.values.iter().all(|value| *value != 0.0), "every block was stored");
+        for threads in [0, 2, 3, 16, 1000] {
+            assert_eq!(conv2d_on(threads, &problem, &tensors).unwrap(), serial, "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn both_padding_rules_agree() {
+        for mode in PaddingMode::ALL {
+            for width in 1..=5 {
+                let most = match mode {
+                    PaddingMode::Reflect => width - 1,
+                    PaddingMode::Circular => width,
+                    _ => 12,
+                };
+                for (before, at) in (0..=most).flat_map(|before| (0..before + width + most).map(move |at| (before, at)))
+                {
+                    let expected = fold(i64::from(at) - i64::from(before), width, mode);
+                    let found = source(u64::from(at), before, u64::from(width), mode);
+                    assert_eq!(found, expected.map(|place| place as u64), "{mode} {width} {before} {at}");
+                }
+            }
+        }
+    }
+}
