@@ -1,4 +1,5 @@
 //! wgpu-conv
+mod bind;
 mod capabilities;
 #[cfg(feature = "context")]
 mod context;
@@ -6,12 +7,16 @@ mod conv;
 mod engine;
 mod epilogue;
 mod error;
+mod gpu;
 mod kernels;
+mod params;
 mod plan;
 mod problem;
 pub mod problem_string;
 pub mod reference;
+mod ranges;
 mod select;
+mod shader;
 mod tensors;
 mod weights;
 
@@ -23,7 +28,8 @@ pub use engine::{Engine, EngineOptions};
 pub use epilogue::{Activation, Epilogue};
 pub use error::{Error, NoAdapter, Result};
 pub use kernels::{Checks, Kernel, shader_source};
-pub use plan::{Bound, Buffers, Plan};
+pub use bind::{Bound, Buffers};
+pub use plan::Plan;
 pub use problem::Problem;
 pub use select::{Candidate, PlanOptions, Selection, select};
 pub use tensors::Tensors;
