@@ -6,10 +6,22 @@
 //! ```
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use wgpu_conv::{Context, ContextOptions, Conv2d, Problem, Tensors, reference};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without an adapter, this says what to install.
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let conv = Conv2d::new(3, 2, 3).stride(2).padding(0);
     let problem = Problem::new(&conv, [1, 3, 7, 7])?;
     println!("problem       {problem}");
