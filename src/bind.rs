@@ -174,8 +174,7 @@ fn begin_pass(encoder: &mut wgpu::CommandEncoder) -> wgpu::ComputePass<'_> {
 fn parameter_bytes(params: Params, segments: &[Segment], stride: u32) -> Vec<u8> {
     let mut bytes = vec![0; segments.len() * stride as usize];
     for (segment, place) in segments.iter().zip(bytes.chunks_exact_mut(stride as usize)) {
-        let params =
-            Params { tile_begin: segment.begin, tile_end: segment.end, grid_width: segment.grid[0], ..params };
+        let params = Params { tile_begin: segment.begin, tile_end: segment.end, grid_width: segment.grid[0], ..params };
         place[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&params));
     }
     bytes
@@ -245,8 +244,7 @@ impl<'a> Placed<'a> {
         check_presence("residual", Needs::of(problem).residual, buffers.residual.is_some())?;
         let input = Self::new("input", buffers.input, problem.input_len())?;
         let output = Self::new("output", buffers.output, problem.output_len())?;
-        let residual =
-            buffers.residual.map(|slice| Self::new("residual", slice, problem.output_len())).transpose()?;
+        let residual = buffers.residual.map(|slice| Self::new("residual", slice, problem.output_len())).transpose()?;
         for (tensor, in_place) in std::iter::once((&input, false)).chain(residual.iter().map(|tensor| (tensor, true))) {
             let same = in_place && tensor.bytes == output.bytes;
             if tensor.buffer == output.buffer && overlap(&tensor.bytes, &output.bytes) && !same {
@@ -283,12 +281,7 @@ struct Offsets {
 
 impl Offsets {
     fn apply(&self, params: Params) -> Params {
-        Params {
-            input_offset: self.input,
-            output_offset: self.output,
-            residual_offset: self.residual,
-            ..params
-        }
+        Params { input_offset: self.input, output_offset: self.output, residual_offset: self.residual, ..params }
     }
 }
 

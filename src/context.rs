@@ -120,10 +120,10 @@ async fn make_device(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Que
         required_limits: adapter.limits(),
         ..Default::default()
     };
-    adapter.request_device(&descriptor).await.map_err(|error| Error::NoDevice {
-        adapter: adapter.get_info().name,
-        message: error.to_string(),
-    })
+    adapter
+        .request_device(&descriptor)
+        .await
+        .map_err(|error| Error::NoDevice { adapter: adapter.get_info().name, message: error.to_string() })
 }
 
 fn backend_names(backends: wgpu::Backends) -> String {

@@ -386,9 +386,8 @@ impl Engine {
             let pipeline = pipeline.clone();
             return Box::pin(async { Ok(pipeline) });
         }
-        let (pipeline, mut pending) = scoped(self.device(), self.lost(), "compiling a shader", || {
-            compile(self.device(), &key, layout, label)
-        });
+        let (pipeline, mut pending) =
+            scoped(self.device(), self.lost(), "compiling a shader", || compile(self.device(), &key, layout, label));
         match poll_once(&mut pending) {
             Poll::Ready(Ok(())) => {
                 *compiled = Some(pipeline.clone());

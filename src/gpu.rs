@@ -86,9 +86,8 @@ fn from_wgpu(error: wgpu::Error, during: &'static str) -> Error {
 ///
 /// `Device::poll` can panic inside wgpu (on a lost device, for one): that is contained here and becomes an error.
 pub(crate) fn wait(device: &wgpu::Device, lost: &Lost) -> Result<()> {
-    let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        device.poll(wgpu::PollType::wait_indefinitely())
-    }));
+    let polled =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| device.poll(wgpu::PollType::wait_indefinitely())));
     match polled {
         Ok(Ok(_)) => lost.check(),
         Ok(Err(error)) => Err(Error::Gpu { during: "waiting for the GPU", message: error.to_string() }),
@@ -109,9 +108,8 @@ pub(crate) fn map_and_copy(device: wgpu::Device, lost: Lost, buffer: wgpu::Buffe
     Box::pin(async move {
         waited?;
         let mapped = MapFuture(state).await;
-        let failed = |message: String| {
-            lost.check().err().unwrap_or(Error::Gpu { during: "reading a buffer back", message })
-        };
+        let failed =
+            |message: String| lost.check().err().unwrap_or(Error::Gpu { during: "reading a buffer back", message });
         mapped.map_err(|error| failed(error.to_string()))?;
         let view = buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
         let mut numbers = vec![0f32; view.len() / 4];

@@ -13,13 +13,14 @@ mod params;
 mod plan;
 mod problem;
 pub mod problem_string;
-pub mod reference;
 mod ranges;
+pub mod reference;
 mod select;
 mod shader;
 mod tensors;
 mod weights;
 
+pub use bind::{Bound, Buffers};
 pub use capabilities::{AdapterClass, Capabilities};
 #[cfg(feature = "context")]
 pub use context::{Context, ContextOptions};
@@ -28,7 +29,6 @@ pub use engine::{Engine, EngineOptions};
 pub use epilogue::{Activation, Epilogue};
 pub use error::{Error, NoAdapter, Result};
 pub use kernels::{Checks, Kernel, shader_source};
-pub use bind::{Bound, Buffers};
 pub use plan::Plan;
 pub use problem::Problem;
 pub use select::{Candidate, PlanOptions, Selection, select};

@@ -142,10 +142,7 @@ impl Plan {
     /// [`Error::BufferAlignment`]: crate::Error::BufferAlignment
     /// [`Error::BufferUsage`]: crate::Error::BufferUsage
     /// [`Error::Limit`]: crate::Error::Limit
-    pub fn weights(
-        &self,
-        data: &WeightData<'_>,
-    ) -> impl Future<Output = Result<Weights>> + wgpu::WasmNotSend + use<> {
+    pub fn weights(&self, data: &WeightData<'_>) -> impl Future<Output = Result<Weights>> + wgpu::WasmNotSend + use<> {
         let started = self
             .engine
             .lost()
@@ -244,7 +241,8 @@ impl Plan {
 /// single one exceeds it), nor more workgroups than a grid can have.
 fn segments(engine: &Engine, tiling: &Tiling) -> Result<Vec<Segment>> {
     let per_dimension = u64::from(engine.capabilities().limits.max_compute_workgroups_per_dimension);
-    let most = (engine.max_segment_macs() / tiling.tile_macs.max(1)).clamp(1, per_dimension.saturating_mul(per_dimension).max(1));
+    let most = (engine.max_segment_macs() / tiling.tile_macs.max(1))
+        .clamp(1, per_dimension.saturating_mul(per_dimension).max(1));
     let step = most.min(tiling.tiles.into()) as u32;
     let mut segments = Vec::new();
     let mut begin = 0;

@@ -86,9 +86,7 @@ pub(crate) fn select_for(
         .map(|(choice, verdict)| Candidate { kernel: choice.kernel, variant: choice.name(), verdict: verdict.clone() })
         .collect();
     match judged.first() {
-        Some(&(choice, Ok(_))) => {
-            Ok(Selection { kernel: choice.kernel, variant: choice.name(), candidates, choice })
-        }
+        Some(&(choice, Ok(_))) => Ok(Selection { kernel: choice.kernel, variant: choice.name(), candidates, choice }),
         _ => Err(refusal(problem, options, &candidates)),
     }
 }
@@ -176,7 +174,9 @@ mod tests {
             select(&problem, &capabilities, &options)
         };
         assert_eq!(force(Some(Kernel::Direct), None).unwrap().kernel, Kernel::Direct);
-        assert!(matches!(force(Some(Kernel::Tiled), Some("m64n64k16")), Err(Error::Refused { refusal, .. }) if refusal.contains("81")));
+        assert!(
+            matches!(force(Some(Kernel::Tiled), Some("m64n64k16")), Err(Error::Refused { refusal, .. }) if refusal.contains("81"))
+        );
         assert!(matches!(force(Some(Kernel::Tiled), Some("c4x8")), Err(Error::Unknown { .. })));
         assert!(matches!(force(None, Some("nonsense")), Err(Error::Unknown { .. })));
         assert_eq!(force(None, Some("generic-c4x4")).unwrap().variant, "generic-c4x4");

@@ -156,7 +156,14 @@ impl Key {
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let with = |given| if given { "with" } else { "without" };
-        write!(f, "weight shape {:?}, groups {}, {} bias, {} slopes", self.shape, self.groups, with(self.bias), with(self.slopes))
+        write!(
+            f,
+            "weight shape {:?}, groups {}, {} bias, {} slopes",
+            self.shape,
+            self.groups,
+            with(self.bias),
+            with(self.slopes)
+        )
     }
 }
 
@@ -168,7 +175,11 @@ impl Weights {
 
     /// Bytes of GPU memory that they hold.
     pub fn size(&self) -> u64 {
-        [Some(&self.packed), Some(&self.channel_data), self.raw.as_ref()].into_iter().flatten().map(wgpu::Buffer::size).sum()
+        [Some(&self.packed), Some(&self.channel_data), self.raw.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(wgpu::Buffer::size)
+            .sum()
     }
 
     /// Checks that a plan of `engine` for `problem` that reads `packing` can use them.
@@ -187,7 +198,12 @@ impl Weights {
     }
 
     /// Uploads and packs.
-    pub(crate) fn create(engine: &Engine, problem: &Problem, packing: Packing, data: &WeightData<'_>) -> Result<Pending<Self>> {
+    pub(crate) fn create(
+        engine: &Engine,
+        problem: &Problem,
+        packing: Packing,
+        data: &WeightData<'_>,
+    ) -> Result<Pending<Self>> {
         let needs = Needs::of(problem);
         check_presence("bias", needs.bias, data.bias.is_some())?;
         check_presence("slopes", needs.slopes, data.slopes.is_some())?;
@@ -197,19 +213,29 @@ impl Weights {
             source.map_or(Ok(0), |source| check_source(name, source, channels))?;
         }
         engine.check_binding("the weight", weight_bytes)?;
-        let packer = engine.pipeline(pack_source(packing)?, crate::Checks::Trusted, Layout::Automatic, "wgpu-conv: pack weights");
+        let packer = engine.pipeline(
+            pack_source(packing)?,
+            crate::Checks::Trusted,
+            Layout::Automatic,
+            "wgpu-conv: pack weights",
+        );
         let (engine, keep_raw) = (engine.clone(), data.keep_raw);
         let raw_usage = if keep_raw { wgpu::BufferUsages::COPY_SRC } else { wgpu::BufferUsages::empty() };
         let make = || {
             let mut encoder = engine.encoder("wgpu-conv: upload weights");
-            let raw = engine.storage_buffer("wgpu-conv: raw weight", weight_bytes, raw_usage | wgpu::BufferUsages::COPY_DST);
+            let raw =
+                engine.storage_buffer("wgpu-conv: raw weight", weight_bytes, raw_usage | wgpu::BufferUsages::COPY_DST);
             put(&engine, &mut encoder, data.weight, &raw, 0, weight_bytes)?;
             // Slopes lie behind the bias even where there is none: the shader knows one place.
             let halves = if needs.slopes { 2 } else { 1 };
-            let channel_data =
-                engine.storage_buffer("wgpu-conv: bias and slopes", 4 * halves * channels, wgpu::BufferUsages::COPY_DST);
+            let channel_data = engine.storage_buffer(
+                "wgpu-conv: bias and slopes",
+                4 * halves * channels,
+                wgpu::BufferUsages::COPY_DST,
+            );
             for (source, offset) in [(data.bias, 0), (data.slopes, 4 * channels)] {
-                source.map_or(Ok(()), |source| put(&engine, &mut encoder, source, &channel_data, offset, 4 * channels))?;
+                source
+                    .map_or(Ok(()), |source| put(&engine, &mut encoder, source, &channel_data, offset, 4 * channels))?;
             }
             Ok((encoder, raw, channel_data))
         };
@@ -237,7 +263,12 @@ impl Weights {
             name: "raw weight",
             reason: format!("packing {} as {} needs weights made with keep_raw", self.packing.name(), packing.name()),
         })?;
-        let packer = engine.pipeline(pack_source(packing)?, crate::Checks::Trusted, Layout::Automatic, "wgpu-conv: pack weights");
+        let packer = engine.pipeline(
+            pack_source(packing)?,
+            crate::Checks::Trusted,
+            Layout::Automatic,
+            "wgpu-conv: pack weights",
+        );
         let (this, problem) = (self.clone(), *problem);
         Ok(Box::pin(async move {
             let packer = packer.await?;
@@ -282,7 +313,11 @@ fn put(
     let slice = match source {
         Source::Host([]) => return Ok(()),
         Source::Host(data) => {
-            staged = engine.staged("wgpu-conv: weights on their way", bytemuck::cast_slice(data), wgpu::BufferUsages::COPY_SRC)?;
+            staged = engine.staged(
+                "wgpu-conv: weights on their way",
+                bytemuck::cast_slice(data),
+                wgpu::BufferUsages::COPY_SRC,
+            )?;
             staged.slice(..)
         }
         Source::Gpu(slice) => slice,

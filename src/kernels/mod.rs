@@ -59,9 +59,15 @@ impl Kernel {
 
     /// The variant of that name.
     pub(crate) fn variant(self, name: &str) -> Result<Choice> {
-        self.variants().iter().position(|&known| known == name).map(|variant| Choice { kernel: self, variant }).ok_or_else(
-            || Error::Unknown { what: "variant", name: name.into(), known: format!("{} ({self})", self.variants().join(", ")) },
-        )
+        self.variants()
+            .iter()
+            .position(|&known| known == name)
+            .map(|variant| Choice { kernel: self, variant })
+            .ok_or_else(|| Error::Unknown {
+                what: "variant",
+                name: name.into(),
+                known: format!("{} ({self})", self.variants().join(", ")),
+            })
     }
 }
 
@@ -216,9 +222,9 @@ pub(crate) struct Choice {
 impl Choice {
     /// Every variant of every kernel, in order.
     pub fn all() -> impl Iterator<Item = Self> {
-        Kernel::ALL.iter().flat_map(|&kernel| {
-            (0..kernel.recipe().variant_count()).map(move |variant| Self { kernel, variant })
-        })
+        Kernel::ALL
+            .iter()
+            .flat_map(|&kernel| (0..kernel.recipe().variant_count()).map(move |variant| Self { kernel, variant }))
     }
 
     pub fn name(self) -> &'static str {
@@ -317,10 +323,9 @@ impl Choice {
             ])?;
         }
         source.set(&recipe.constants(problem, self.variant))?;
-        for (name, constant, access) in [
-            ("input", "INPUT_IN_OUTPUT", aliasing.input),
-            ("residual", "RESIDUAL_IN_OUTPUT", aliasing.residual),
-        ] {
+        for (name, constant, access) in
+            [("input", "INPUT_IN_OUTPUT", aliasing.input), ("residual", "RESIDUAL_IN_OUTPUT", aliasing.residual)]
+        {
             match access {
                 Access::Separate => {}
                 Access::SharedBuffer => source.make_writable(name)?,
