@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use wgpu_conv::wgpu::{Buffer, BufferSlice};
 use wgpu_conv::{
-    Bound, Buffers, Capabilities, Checks, Engine, Error, Kernel, Packing, Plan, PlanOptions, Problem, Result,
-    WeightData, Weights, select, wgpu,
+    Bound, Buffers, Checks, Engine, Error, Kernel, Packing, Plan, PlanOptions, Problem, Result, WeightData, Weights,
+    select, wgpu,
 };
 
 use crate::data::ProblemData;
@@ -96,20 +96,19 @@ impl Placement {
 #[derive(Debug, Clone)]
 pub struct Runner {
     engine: Engine,
-    capabilities: Capabilities,
 }
 
 impl Runner {
     /// A runner on this engine.
     pub fn new(engine: &Engine) -> Self {
-        Self { engine: engine.clone(), capabilities: engine.capabilities() }
+        Self { engine: engine.clone() }
     }
 
     /// The units that accept the problem, and those that refuse it.
     pub fn units(&self, problem: &Problem) -> (Vec<Unit>, Vec<Refusal>) {
         let (mut units, mut refusals) = (Vec::new(), Vec::new());
         for unit in Unit::all() {
-            match select(problem, &self.capabilities, &unit.options()) {
+            match select(problem, self.engine.capabilities(), &unit.options()) {
                 Err(Error::Refused { refusal: reason, .. } | Error::NoKernel { refusals: reason, .. }) => {
                     refusals.push(Refusal { unit, reason });
                 }
