@@ -28,7 +28,7 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     // First what needs no GPU: loading a driver may take a while, or fail.
     let mut text = arithmetic(problem);
     let (capabilities, adapter) = match args.gpu.context() {
-        Ok(context) => (context.engine().capabilities(), gpu::adapter_text(&context.adapter.get_info())),
+        Ok(context) => (context.engine().capabilities().clone(), gpu::adapter_text(&context.adapter.get_info())),
         Err(error) if matches!(error.downcast_ref(), Some(Error::NoAdapter(_))) && !args.gpu.any() => {
             let reason =
                 "none was found; what follows is for a discrete GPU with the limits that every WebGPU device has";

@@ -120,7 +120,7 @@ impl Prepared {
         }
         let weights = plan.weights_blocking(&data)?;
         let input = engine.buffer_from("input", tensors.input)?;
-        let output = engine.buffer_empty("output", problem.output_len())?;
+        let output = engine.buffer_zeroed("output", problem.output_len())?;
         let residual = tensors.residual.map(|data| engine.buffer_from("residual", data)).transpose()?;
         let mut buffers = Buffers::new(input.slice(..), output.slice(..));
         if let Some(residual) = &residual {
@@ -138,6 +138,10 @@ impl Prepared {
     /// Runs it, waits, and reads the output back.
     pub fn run(&self, engine: &Engine) -> Result<Vec<f32>> {
         self.bound.run_blocking()?;
+        if self.plan.problem().output_len() == 0 {
+            // The buffer is not empty: there are no empty buffers.
+            return Ok(Vec::new());
+        }
         Ok(engine.read_blocking(self.output.slice(..))?)
     }
 }
