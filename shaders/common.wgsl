@@ -78,6 +78,7 @@ fn stride_w() -> u32 { if GENERIC { return params.stride_w; } return STRIDE_W; }
 fn dilation_h() -> u32 { if GENERIC { return params.dilation_h; } return DILATION_H; }
 fn dilation_w() -> u32 { if GENERIC { return params.dilation_w; } return DILATION_W; }
 fn padding_mode() -> u32 { if GENERIC { return params.padding_mode; } return PADDING_MODE; }
+fn activation() -> u32 { if GENERIC { return params.activation; } return ACTIVATION; }
 
 // The tile of this workgroup, or tile_end and beyond: such a workgroup of a folded grid stores nothing. It does not
 // leave early: a return ahead of the loops makes some software drivers mask every instruction after it.
@@ -147,16 +148,12 @@ fn gelu_tanh(x: f32) -> f32 {
     return 0.5 * x * (1.0 + saturating_tanh(0.79788456 * (c + 0.044715 * c * c * c)));
 }
 
-fn activate(x: f32, channel: u32) -> f32 {
-    var kind = ACTIVATION;
-    if GENERIC {
-        kind = params.activation;
-    }
-    switch kind {
+fn activate(x: f32, slope: f32) -> f32 {
+    switch activation() {
         case 1u: { return max(x, 0.0); }
         case 2u: { return min(max(x, params.alpha), params.beta); }
         case 3u: { return select(x, x * params.alpha, x < 0.0); }
-        case 4u: { return select(x, x * channel_data[params.out_channels + channel], x < 0.0); }
+        case 4u: { return select(x, x * slope, x < 0.0); }
         case 5u: { return sigmoid(x); }
         case 6u: { return saturating_tanh(x); }
         case 7u: { return x * sigmoid(x); }
@@ -168,14 +165,31 @@ fn activate(x: f32, channel: u32) -> f32 {
     }
 }
 
-// Bias, residual, activation, in this order; `index` counts output elements.
-fn store(sum: f32, channel: u32, index: u32) {
-    var value = sum;
-    if (GENERIC && params.has_bias != 0u) || (!GENERIC && HAS_BIAS) {
-        value += channel_data[channel];
+// What the epilogue needs of an output channel. Loaded once for a row of outputs, ahead of the stores and their
+// conditions: compilers do not merge loads across those.
+struct Channel {
+    bias: f32,
+    slope: f32,
+}
+
+fn load_channel(channel: u32) -> Channel {
+    // Channels beyond a group's last exist in no output; the last one of all stands in.
+    let at = min(channel, params.out_channels - 1u);
+    var loaded: Channel;
+    if select(HAS_BIAS, params.has_bias != 0u, GENERIC) {
+        loaded.bias = channel_data[at];
     }
-    if (GENERIC && params.has_residual != 0u) || (!GENERIC && HAS_RESIDUAL) {
+    if activation() == 4u {
+        loaded.slope = channel_data[params.out_channels + at];
+    }
+    return loaded;
+}
+
+// Bias, residual, activation, in this order; `index` counts output elements.
+fn store(sum: f32, channel: Channel, index: u32) {
+    var value = sum + channel.bias;
+    if select(HAS_RESIDUAL, params.has_residual != 0u, GENERIC) {
         value += read_residual(index);
     }
-    output[params.output_offset + index] = activate(value, channel);
+    output[params.output_offset + index] = activate(value, channel.slope);
 }

@@ -18,7 +18,7 @@ const ACCUMULATORS: u32 = CHANNELS * PIXELS;
 
 fn load(row: u32, row_inside: bool, column: i32) -> f32 {
     let at = source(column, params.in_width);
-    let inside = row_inside && at >= 0;
+    let inside = row_inside & (at >= 0);
     // Outside, some element that exists is loaded and dropped: every index stays in range.
     return select(0.0, read_input(select(params.input_offset, row + u32(at), inside)), inside);
 }
@@ -38,7 +38,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let y = (block / blocks_per_row) % params.out_height;
     let image = block / (blocks_per_row * params.out_height);
     let first_channel = (channel_tile * GROUP_Y + local.y) * CHANNELS;
-    let live = tile < params.tile_end && wanted_block < params.pixels;
+    let live = (tile < params.tile_end) & (wanted_block < params.pixels);
 
     let quads = (params.group_out + 3u) / 4u;
     let top = i32(y * stride_h()) - params.pad_top;
@@ -55,7 +55,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     var k = 0u;
     var summed = 0u;
     for (var c = 0u; c < params.group_in; c++) {
-        for (var i = 0u; i < kernel_h(); i++) {
+        for (var i = 0u; i < params.kernel_h; i++) {
             let source_row = source(top + i32(i * dilation_h()), params.in_height);
             let row_inside = source_row >= 0;
             let row = plane + u32(max(source_row, 0)) * params.in_width;
@@ -104,15 +104,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
         }
     }
 
-    if live {
-        for (var o = 0u; o < CHANNELS; o++) {
-            let channel = first_channel + o;
-            let out_channel = group * params.group_out + channel;
-            let out_row = (image * params.out_channels + out_channel) * params.out_plane + y * params.out_width + first_x;
-            for (var p = 0u; p < PIXELS; p++) {
-                if channel < params.group_out && first_x + p < params.out_width {
-                    store(totals[o * PIXELS + p] + sums[o * PIXELS + p], out_channel, out_row + p);
-                }
+    for (var o = 0u; o < CHANNELS; o++) {
+        let channel = first_channel + o;
+        let out_channel = group * params.group_out + channel;
+        let of_channel = load_channel(out_channel);
+        let out_row = (image * params.out_channels + out_channel) * params.out_plane + y * params.out_width + first_x;
+        // Pixels of this channel that exist: one comparison for each store.
+        let count = select(0u, params.out_width - first_x, live & (channel < params.group_out));
+        for (var p = 0u; p < PIXELS; p++) {
+            if p < count {
+                store(totals[o * PIXELS + p] + sums[o * PIXELS + p], of_channel, out_row + p);
             }
         }
     }

@@ -78,7 +78,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
             for (var q = 0u; q < COLUMNS; q++) {
                 let row = source(tops[q] + down, params.in_height);
                 let column = source(lefts[q] + right, params.in_width);
-                let inside = within && row >= 0 && column >= 0;
+                let inside = within & (row >= 0) & (column >= 0);
                 let at = bases[q] + plane + u32(row) * params.in_width + u32(column);
                 let loaded = read_input(select(params.input_offset, at, inside));
                 input_slice[k * TILE_N + q * THREADS + local] = select(0.0, loaded, inside);
@@ -127,21 +127,22 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         }
     }
 
-    if tile < params.tile_end {
+    // Offset of each column's pixel in the output, and whether there is such a pixel.
+    var places: array<u32, THREAD_N>;
+    var live: array<bool, THREAD_N>;
+    for (var n = 0u; n < THREAD_N; n++) {
+        let pixel = pixel_tile * TILE_N + ((n / 4u) * THREADS_N + thread_n) * 4u + n % 4u;
+        places[n] = (pixel / params.out_plane) * params.out_channels * params.out_plane + pixel % params.out_plane;
+        live[n] = (tile < params.tile_end) & (pixel < params.pixels);
+    }
+    for (var m = 0u; m < THREAD_M; m++) {
+        let channel = channel_tile * TILE_M + ((m / 4u) * THREADS_M + thread_m) * 4u + m % 4u;
+        let out_channel = group * params.group_out + channel;
+        let of_channel = load_channel(out_channel);
         for (var n = 0u; n < THREAD_N; n++) {
-            let pixel = pixel_tile * TILE_N + ((n / 4u) * THREADS_N + thread_n) * 4u + n % 4u;
-            let image = pixel / params.out_plane;
-            let place = pixel % params.out_plane;
-            let first = (image * params.out_channels + group * params.group_out) * params.out_plane + place;
-            for (var m = 0u; m < THREAD_M; m++) {
-                let channel = channel_tile * TILE_M + ((m / 4u) * THREADS_M + thread_m) * 4u + m % 4u;
-                if pixel < params.pixels && channel < params.group_out {
-                    store(
-                        totals[m * THREAD_N + n] + sums[m * THREAD_N + n],
-                        group * params.group_out + channel,
-                        first + channel * params.out_plane,
-                    );
-                }
+            if live[n] & (channel < params.group_out) {
+                let sum = totals[m * THREAD_N + n] + sums[m * THREAD_N + n];
+                store(sum, of_channel, places[n] + out_channel * params.out_plane);
             }
         }
     }
