@@ -99,7 +99,10 @@ fn arithmetic(problem: &Problem) -> String {
     let intensity = problem.flops() as f64 / problem.bytes().max(1) as f64;
     add("intensity", format!("{} operations per byte", short(intensity)));
     let [rows, columns] = problem.receptive_field();
-    add("receptive field", format!("{rows} x {columns} input elements of {per_group} channels for each output"));
+    add(
+        "receptive field",
+        format!("{rows} x {columns} input elements in {per_group} of the channels, for each output"),
+    );
     text
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 /// Writes a file under another name beside it, then renames: whoever looks sees the old file or the whole new one.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -90,7 +90,8 @@ impl Stream {
 /// what another program reads has one line a row; colours only on a terminal too, unless NO_COLOR is set.
 pub fn table(stream: Stream, columns: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    // A line below the header and nothing else.
+    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
     if stream == Stream::Err {
         table.use_stderr();
     }

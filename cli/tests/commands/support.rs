@@ -58,8 +58,8 @@ impl Lab {
         let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
         let header = text(&bytes[10..10 + length]);
         assert!(header.contains("'descr': '<f4'") && header.contains("'fortran_order': False"), "{header}");
-        let shape = header.split_once("'shape': ").unwrap().1.split_once(')').unwrap().0.to_owned() + ")";
-        (shape, f32s(&bytes[10 + length..]))
+        let shape = header.split_once("'shape': (").unwrap().1.split_once(')').unwrap().0;
+        (format!("({})", shape.trim_end_matches([' ', ','])), f32s(&bytes[10 + length..]))
     }
 }
 
