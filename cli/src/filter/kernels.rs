@@ -36,6 +36,22 @@ pub struct Filter {
     pub offset: f32,
 }
 
+impl Filter {
+    /// Results for each channel.
+    pub fn responses(&self) -> usize {
+        self.passes.last().map_or(1, |pass| pass.responses.len())
+    }
+
+    /// The filter with this one of its responses alone.
+    pub fn with_response(&self, number: usize) -> Self {
+        let mut filter = self.clone();
+        if let Some(last) = filter.passes.last_mut() {
+            last.responses = vec![last.responses[number].clone()];
+        }
+        filter
+    }
+}
+
 /// One depthwise convolution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pass {

@@ -126,8 +126,7 @@ pub fn run(args: FilterArgs) -> Result<()> {
     let (results, reports) = outcome?;
     refuse_wrong_results(&reports)?;
 
-    let responses = filter.passes.last().map_or(1, |pass| pass.responses.len());
-    planes.write_results(&results, responses, &mut picture);
+    planes.write_results(&results, filter.responses(), &mut picture);
     target.write(&picture)?;
 
     let light = if args.linear { ", in linear light" } else { "" };

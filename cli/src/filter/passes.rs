@@ -77,23 +77,44 @@ pub fn run(
     planes: &Planes,
     settings: &Settings,
 ) -> Result<(Vec<f32>, Vec<PassReport>)> {
-    let mut results = Vec::new();
-    let mut reports: Vec<PassReport> = Vec::new();
+    let responses = filter.responses();
     let length = planes.plane_len();
-    let at_once = channels_at_once(settings.max_buffer, filter, length);
+    let mut reports = Vec::new();
+    if responses > 1 && bytes(length * responses) > settings.max_buffer {
+        let mut results = vec![0.0; planes.count() * responses * length];
+        for number in 0..responses {
+            let (part, part_reports) = run(engine, &filter.with_response(number), planes, settings)?;
+            for (channel, plane) in part.chunks(length).enumerate() {
+                results[(channel * responses + number) * length..][..length].copy_from_slice(plane);
+            }
+            add_reports(&mut reports, part_reports);
+        }
+        return Ok((results, reports));
+    }
+    let mut results = Vec::with_capacity(planes.count() * responses * length);
+    let at_once = channels_at_once(settings.max_buffer, responses, length);
     for first in (0..planes.count()).step_by(at_once) {
         let channels = first..planes.count().min(first + at_once);
         let input = &planes.data()[channels.start * length..channels.end * length];
         let colours: Vec<bool> = channels.map(|channel| planes.is_colour(channel)).collect();
-        let (result, parts) = run_channels(engine, filter, planes, input, &colours, settings)?;
-        results.extend(result);
-        if reports.is_empty() {
-            reports = parts;
-        } else {
-            reports.iter_mut().zip(parts).for_each(|(report, part)| report.add(&part));
-        }
+        let (part, part_reports) = run_channels(engine, filter, planes, input, &colours, settings)?;
+        results.extend(part);
+        add_reports(&mut reports, part_reports);
     }
     Ok((results, reports))
+}
+
+/// Adds what is known of another part of the picture, pass by pass.
+fn add_reports(reports: &mut Vec<PassReport>, part: Vec<PassReport>) {
+    if reports.is_empty() {
+        *reports = part;
+    } else {
+        reports.iter_mut().zip(part).for_each(|(report, part)| report.add(&part));
+    }
+}
+
+fn bytes(elements: usize) -> u64 {
+    (elements * size_of::<f32>()) as u64
 }
 
 impl PassReport {
@@ -112,10 +133,9 @@ impl PassReport {
 }
 
 /// As many channels as fit a buffer; at least one, about which the engine will say what is too large.
-fn channels_at_once(max_buffer: u64, filter: &Filter, plane_len: usize) -> usize {
-    let responses = filter.passes.iter().map(|pass| pass.responses.len()).max().unwrap_or(1);
-    let channel = (plane_len * responses * size_of::<f32>()) as u64;
-    usize::try_from(max_buffer / channel.max(1)).unwrap_or(usize::MAX).max(1)
+fn channels_at_once(max_buffer: u64, responses: usize, plane_len: usize) -> usize {
+    let channel = bytes(plane_len * responses).max(1);
+    usize::try_from(max_buffer / channel).unwrap_or(usize::MAX).max(1)
 }
 
 fn run_channels(
@@ -258,9 +278,8 @@ mod tests {
 
     #[test]
     fn large_pictures_go_channel_by_channel() {
-        let (mean, edge) = (filter("box:2"), filter("edge"));
-        assert_eq!([11, 12, 24, 35, 36].map(|bytes| channels_at_once(bytes, &mean, 3)), [1, 1, 2, 2, 3]);
-        assert_eq!([24, 47, 48].map(|bytes| channels_at_once(bytes, &edge, 3)), [1, 1, 2]);
+        assert_eq!([11, 12, 24, 35, 36].map(|bytes| channels_at_once(bytes, 1, 3)), [1, 1, 2, 2, 3]);
+        assert_eq!([24, 47, 48].map(|bytes| channels_at_once(bytes, 2, 3)), [1, 1, 2]);
 
         if std::env::var("WGPU_CONV_SKIP_GPU_TESTS").is_ok_and(|value| value == "1") {
             println!("SKIPPED: WGPU_CONV_SKIP_GPU_TESTS=1");
