@@ -38,7 +38,7 @@ pub fn run(args: &InfoArgs) -> Result<()> {
         writeln!(text, "Adapter {}: {}{mark}", index + 1, gpu::adapter_text(&info))?;
         writeln!(text, "{}\n", details(adapter).trim_fmt())?;
     }
-    writeln!(text, "Kernels on {}:\n{}", gpu::adapter_text(&chosen), kernels(&context.engine().capabilities())?)?;
+    writeln!(text, "Kernels on {}:\n{}", gpu::adapter_text(&chosen), kernels(context.engine().capabilities())?)?;
     output::print(&text)
 }
 

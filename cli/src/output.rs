@@ -86,6 +86,9 @@ impl Stream {
     }
 }
 
+/// Columns of a terminal that a table can be fitted into.
+const NARROWEST: u16 = 60;
+
 /// An empty table: columns whose names start with `>` are aligned to the right. Cells wrap only on a terminal, so that
 /// what another program reads has one line a row; colours only on a terminal too, unless NO_COLOR is set.
 pub fn table(stream: Stream, columns: &[&str]) -> Table {
@@ -95,7 +98,8 @@ pub fn table(stream: Stream, columns: &[&str]) -> Table {
     if stream == Stream::Err {
         table.use_stderr();
     }
-    if stream.is_terminal() {
+    // Some terminals say that they have no columns at all.
+    if stream.is_terminal() && table.width().is_some_and(|width| width >= NARROWEST) {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     if !stream.is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
@@ -122,7 +126,7 @@ pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -299,6 +299,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_wrong_output_fails_the_check_with_its_numbers() {
+        let problem: Problem = "n1c1h1w2o1k1:nobias".parse().unwrap();
+        let tensors = Tensors::new(&[2.0, 3.0], &[5.0]);
+        let text = check(&problem, &tensors, &[10.0, 15.0]).unwrap();
+        assert!(text.contains("over 2 outputs"), "{text}");
+        let error = check(&problem, &tensors, &[10.0, 15.5]).unwrap_err().to_string();
+        for part in ["1 outputs are outside", "output 1", "1.55e1 for 1.5e1", "5.000e-1"] {
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+        assert!(check(&problem, &tensors, &[f32::NAN, 15.0]).is_err());
+    }
+
+    #[test]
     fn flags_are_read() {
         assert_eq!(parse_pair("2").unwrap(), [2, 2]);
         assert_eq!(parse_pair("2,1").unwrap(), [2, 1]);

@@ -185,6 +185,11 @@ fn verify_fails_on_a_wrong_result() {
     assert!(out.starts_with("0 passed, ") && out.ends_with(" failed, 0 skipped\n"), "{out}");
     assert!(error.contains("two_times_three") && error.contains("n1c1h1w1o1k1:nobias"), "{error}");
     assert!(text(&std::fs::read(lab.path("rows.json")).unwrap()).contains("\"failed\""));
+
+    let args = words("verify --suite suite --no-table --filter three_times");
+    let output = lab.run_without_adapter(&args);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("\"three_times\""), "{}", text(&output.stderr));
 }
 
 #[test]
