@@ -162,28 +162,29 @@ fn verify_fails_on_a_wrong_result() {
     }
     let lab = Lab::new();
     std::fs::create_dir(lab.path("suite")).unwrap();
-    let names = ["input", "weight", "expected"];
-    let header: Vec<String> = names
-        .iter()
-        .enumerate()
-        .map(|(i, name)| {
-            format!(r#""{name}":{{"dtype":"F32","shape":[1,1,1,1],"data_offsets":[{},{}]}}"#, 4 * i, 4 * i + 4)
-        })
-        .collect();
-    lab.write("suite/one.safetensors", safetensors(&format!("{{{}}}", header.join(",")), &le_bytes([2.0, 3.0, 7.0])));
-    lab.write(
-        "suite/one.json",
-        r#"[{"name":"two_times_three","source":"here","op":"conv","spatial_dims":2,"dtype":"float32","stride":[1,1],
-            "padding_begin":[0,0],"padding_end":[0,0],"dilation":[1,1],"groups":1,"auto_pad":null,"padding_mode":"zeros",
-            "activation":null,"input":"input","weight":"weight","bias":null,"expected":"expected",
-            "tolerance":{"abs":1e-5,"rel":1e-5}}]"#,
-    );
+    // 2 times 3 is said to be 7, and to be 6.
+    let tensor = |name: &str, at: usize| {
+        format!(r#""{name}":{{"dtype":"F32","shape":[1,1,1,1],"data_offsets":[{at},{}]}}"#, at + 4)
+    };
+    let header = [tensor("input", 0), tensor("weight", 4), tensor("seven", 8), tensor("six", 12)].join(",");
+    lab.write("suite/one.safetensors", safetensors(&format!("{{{header}}}"), &le_bytes([2.0, 3.0, 7.0, 6.0])));
+    let case = |expected: &str| {
+        format!(
+            r#"{{"name":"two_times_three_is_{expected}","source":"here","op":"conv","spatial_dims":2,"dtype":"float32",
+                "stride":[1,1],"padding_begin":[0,0],"padding_end":[0,0],"dilation":[1,1],"groups":1,"auto_pad":null,
+                "padding_mode":"zeros","activation":null,"input":"input","weight":"weight","bias":null,
+                "expected":"{expected}","tolerance":{{"abs":1e-5,"rel":1e-5}}}}"#
+        )
+    };
+    lab.write("suite/one.json", format!("[{},{}]", case("seven"), case("six")));
     let args = words("verify --suite suite --no-table --kernel tiled --mode trusted --json rows.json");
     let output = lab.command(&args).output().unwrap();
     let (out, error) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(out.starts_with("0 passed, ") && out.ends_with(" failed, 0 skipped\n"), "{out}");
-    assert!(error.contains("two_times_three") && error.contains("n1c1h1w1o1k1:nobias"), "{error}");
+    let variants = wgpu_conv::Kernel::Tiled.variants().len();
+    assert_eq!(out, format!("{variants} passed, {variants} failed, 0 skipped\n"));
+    assert!(error.contains("is_seven") && error.contains("n1c1h1w1o1k1:nobias"), "{error}");
+    assert!(!error.contains("is_six"), "{error}");
     assert!(text(&std::fs::read(lab.path("rows.json")).unwrap()).contains("\"failed\""));
 
     let args = words("verify --suite suite --no-table --filter three_times");
