@@ -106,27 +106,37 @@ rust_is_ready() {
 # Makes `cargo` a command that is new enough, through rustup where it is not: asked first, or with --yes.
 need_rust() {
     rust_is_ready "" && return
-    local home_bin="${CARGO_HOME:-$HOME/.cargo}/bin" found by_hand
+    local home_bin="${CARGO_HOME:-$HOME/.cargo}/bin" found needed by_hand
     if [ -x "$home_bin/cargo" ]; then
         PATH="$home_bin:$PATH"
         rust_is_ready "" && return
     fi
     found=$(cargo --version 2> /dev/null) || found="no working cargo"
+    needed="Rust $(required_rust) or newer is needed, found: $found"
     if command -v rustup > /dev/null; then
         by_hand="rustup toolchain install stable && rustup default stable"
-        confirm "Rust $(required_rust) or newer is needed, found: $found. Install the stable toolchain through rustup?" \
-            || die "Rust $(required_rust) or newer is needed, found: $found. Run: $by_hand (or this script again with --yes)"
-        rustup toolchain install stable --profile minimal
     else
         by_hand="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
-        confirm "Rust $(required_rust) or newer is needed, found: $found. Install it through rustup (https://rustup.rs), into your home folder?" \
-            || die "Rust $(required_rust) or newer is needed, found: $found. Run: $by_hand (or this script again with --yes)"
-        command -v curl > /dev/null || apt_install ca-certificates curl || die "rustup needs curl: install curl, then run this script again"
-        curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain stable
+    fi
+    confirm "$needed. Install the stable toolchain through rustup (https://rustup.rs), for this user?" \
+        || die "$needed. Run: $by_hand (or this script again with --yes)"
+    if command -v rustup > /dev/null; then
+        rustup toolchain install stable --profile minimal
+    else
+        install_rustup
         PATH="$home_bin:$PATH"
     fi
-    export RUSTUP_TOOLCHAIN=stable
-    rust_is_ready "" || die "rustup installed a toolchain, but cargo is still not $(required_rust) or newer: $(cargo --version 2>&1)"
+    export RUSTUP_TOOLCHAIN=stable # a default of another version, and a folder's override, stay as they are
+    rust_is_ready "" || die "rustup installed a toolchain, but cargo is still not what is needed: $(cargo --version 2>&1)"
+}
+
+install_rustup() {
+    command -v curl > /dev/null || apt_install ca-certificates curl || die "rustup is fetched with curl: install curl first"
+    local installer
+    # The script that https://sh.rustup.rs leads to. Fetched as a whole before any of it runs.
+    installer=$(curl --proto '=https' --tlsv1.2 -sSf https://static.rust-lang.org/rustup/rustup-init.sh) \
+        || die "cannot fetch rustup; see https://rustup.rs for other ways to install it"
+    sh -s -- -y --profile minimal --default-toolchain stable <<< "$installer"
 }
 
 # Rust links through the system's C compiler.
