@@ -1,40 +1,132 @@
 //! [`Context`]: an adapter and a device for programs that own none.
 
-use crate::error::{Error, Result};
+use std::future::Future;
+
+use crate::error::{Error, NoAdapter, Result};
 
 /// What to look for.
 #[derive(Debug, Clone, Default)]
 pub struct ContextOptions {
-    /// Part of the adapter's name; default: WGPU_ADAPTER_NAME.
+    /// Part of the adapter's name, upper and lower case alike. Default: the environment variable `WGPU_ADAPTER_NAME`, else
+    /// any.
     pub adapter_name: Option<String>,
-    /// Backends; default: WGPU_BACKEND, else all.
+    /// Backends to look at. Default: the environment variable `WGPU_BACKEND` (a list such as `vulkan,metal`), else all
+    /// that this crate's feature `context` brings.
     pub backends: Option<wgpu::Backends>,
-    /// Instance flags; default: wgpu's own (validation in debug builds, WGPU_VALIDATION and others from the environment).
+    /// Instance flags. Default: wgpu's own, which the environment can change (`WGPU_VALIDATION` and its kin).
     pub flags: Option<wgpu::InstanceFlags>,
 }
 
-/// An adapter with a device and a queue.
+impl ContextOptions {
+    fn name(&self) -> Option<String> {
+        let name = self.adapter_name.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok());
+        name.filter(|name| !name.is_empty())
+    }
+
+    fn backends(&self) -> wgpu::Backends {
+        self.backends.unwrap_or_else(|| wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all()))
+    }
+
+    fn instance(&self) -> wgpu::Instance {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+        descriptor.backends = self.backends();
+        if let Some(flags) = self.flags {
+            descriptor.flags = flags;
+        }
+        wgpu::Instance::new(descriptor)
+    }
+}
+
+/// An adapter with a device and a queue, for programs that own none.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// The adapter.
     pub adapter: wgpu::Adapter,
-    /// The device, with the adapter's limits and the features that this crate can use.
+    /// The device: all of the adapter's limits, and those of its features that this crate can use (timestamp queries).
     pub device: wgpu::Device,
     /// Its queue.
     pub queue: wgpu::Queue,
 }
 
 impl Context {
-    /// Picks an adapter and makes a device.
-    pub fn new_blocking(_options: &ContextOptions) -> Result<Self> {
-        Err(Error::Internal("stub".into()))
+    /// Picks an adapter and makes a device on it. Among the adapters that match, a discrete GPU is taken first, then an
+    /// integrated one, then others, a software adapter last.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`], whose message says what to install, or [`Error::NoDevice`].
+    pub fn new(options: &ContextOptions) -> impl Future<Output = Result<Self>> + use<> {
+        let (name, backends, instance) = (options.name(), options.backends(), options.instance());
+        async move {
+            let adapters = instance.enumerate_adapters(backends).await;
+            let available = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+            let adapter = matching(adapters, name.as_deref()).into_iter().next().ok_or_else(|| {
+                Error::NoAdapter(NoAdapter { backends: backend_names(backends), wanted: name, available })
+            })?;
+            let (device, queue) = make_device(&adapter).await?;
+            Ok(Self { adapter, device, queue })
+        }
     }
-    /// Every adapter that matches, without making a device.
-    pub fn adapters_blocking(_options: &ContextOptions) -> Vec<wgpu::Adapter> {
-        Vec::new()
+
+    /// Every adapter that matches, in the order of preference, without making a device.
+    pub fn adapters(options: &ContextOptions) -> impl Future<Output = Vec<wgpu::Adapter>> + use<> {
+        let (name, backends, instance) = (options.name(), options.backends(), options.instance());
+        async move { matching(instance.enumerate_adapters(backends).await, name.as_deref()) }
     }
-    /// An engine on this device.
+
+    /// An engine with default options on this device.
     pub fn engine(&self) -> crate::Engine {
         crate::Engine::new(&self.device, &self.queue)
     }
+}
+
+/// Blocking forms, for programs without an async runtime.
+#[cfg(not(target_family = "wasm"))]
+impl Context {
+    /// [`Context::new`], blocking.
+    ///
+    /// # Errors
+    /// As [`Context::new`].
+    pub fn new_blocking(options: &ContextOptions) -> Result<Self> {
+        pollster::block_on(Self::new(options))
+    }
+
+    /// [`Context::adapters`], blocking.
+    pub fn adapters_blocking(options: &ContextOptions) -> Vec<wgpu::Adapter> {
+        pollster::block_on(Self::adapters(options))
+    }
+}
+
+/// Adapters with `name` in their name that can run compute shaders, most capable kind first.
+fn matching(mut adapters: Vec<wgpu::Adapter>, name: Option<&str>) -> Vec<wgpu::Adapter> {
+    let name = name.map(str::to_lowercase);
+    adapters.retain(|adapter| {
+        let named = name.as_ref().is_none_or(|name| adapter.get_info().name.to_lowercase().contains(name));
+        named && adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+    });
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters
+}
+
+async fn make_device(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("wgpu-conv"),
+        required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+        required_limits: adapter.limits(),
+        ..Default::default()
+    };
+    adapter
+        .request_device(&descriptor)
+        .await
+        .map_err(|error| Error::NoDevice { adapter: adapter.get_info().name, message: error.to_string() })
+}
+
+fn backend_names(backends: wgpu::Backends) -> String {
+    let names: Vec<String> = backends.iter_names().map(|(name, _)| name.to_lowercase()).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
 }

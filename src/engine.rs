@@ -1,94 +1,535 @@
 //! [`Engine`]: convolution on a device that somebody else owns.
 
+use std::collections::HashMap;
 use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
-use crate::capabilities::Capabilities;
+use crate::bind::{Buffers, check_usage};
+use crate::capabilities::{AdapterClass, Capabilities};
 use crate::error::{Error, Result};
-use crate::kernels::Checks;
+use crate::gpu::{Lost, Pending, map_and_copy, scoped};
+use crate::kernels::{Access, Aliasing, Checks};
 use crate::plan::Plan;
 use crate::problem::Problem;
-use crate::select::PlanOptions;
+use crate::select::{PlanOptions, Selection, select, select_for};
 use crate::tensors::Tensors;
-use crate::weights::Weights;
-
-fn stub<T>() -> Result<T> {
-    Err(Error::Internal("stub".into()))
-}
+use crate::weights::{WeightData, Weights};
 
 /// Settings of an engine.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct EngineOptions {
-    /// Trusted (default) or checked shaders.
+    /// Whether shaders run with wgpu's bounds checks. Default: trusted, without.
     pub checks: Checks,
-    /// Most multiply-adds in one segment; `None`: by the class of the adapter.
+    /// Most multiply-adds (tails included) in one segment of a plan; see [`Plan::segments`]. Default: by the class of the
+    /// adapter, so that one segment takes a fraction of a second.
     pub max_segment_macs: Option<u64>,
 }
 
-/// Convolution on the caller's device.
+impl EngineOptions {
+    /// Sets [`checks`](Self::checks).
+    #[must_use]
+    pub fn checks(self, checks: Checks) -> Self {
+        Self { checks, ..self }
+    }
+
+    /// Sets [`max_segment_macs`](Self::max_segment_macs).
+    #[must_use]
+    pub fn max_segment_macs(self, macs: u64) -> Self {
+        Self { max_segment_macs: Some(macs), ..self }
+    }
+}
+
+/// Convolution on the caller's device. Cheap to clone; clones share everything.
+///
+/// An engine creates no device, sets no callback on the device, keeps no global state, and submits only where its
+/// documentation says so: packing weights, reading back, and the `run` and one-call forms.
 #[derive(Debug, Clone)]
-pub struct Engine {
+pub struct Engine(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
+    capabilities: Capabilities,
+    options: EngineOptions,
+    lost: Lost,
+    pipelines: Mutex<HashMap<PipelineKey, Slot>>,
+}
+
+/// The whole source is the key: what differs in nothing that reaches the compiler shares a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct PipelineKey {
+    source: String,
+    checks: Checks,
+}
+
+/// Locked while its pipeline is compiled, so that threads that want the same one wait instead of compiling it again.
+type Slot = Arc<Mutex<Option<wgpu::ComputePipeline>>>;
+
+/// Bind group layout of a pipeline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Layout {
+    /// From the shader.
+    Automatic,
+    /// The bindings of `shaders/common.wgsl`, parameters with a dynamic offset.
+    Convolution(Aliasing),
 }
 
 impl Engine {
-    /// An engine with default options.
+    /// An engine with default options on `device`, whose queue is `queue`.
     pub fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
         Self::with_options(device, queue, EngineOptions::default())
     }
-    /// An engine.
+
+    /// An engine with these options.
     pub fn with_options(device: &wgpu::Device, queue: &wgpu::Queue, options: EngineOptions) -> Self {
-        let _ = options;
-        Self { device: device.clone(), queue: queue.clone() }
+        Self(Arc::new(Inner {
+            device: device.clone(),
+            queue: queue.clone(),
+            capabilities: Capabilities::of(device),
+            options,
+            lost: Lost::default(),
+            pipelines: Mutex::default(),
+        }))
     }
+
     /// The device.
     pub fn device(&self) -> &wgpu::Device {
-        &self.device
+        &self.0.device
     }
+
     /// The queue.
     pub fn queue(&self) -> &wgpu::Queue {
-        &self.queue
+        &self.0.queue
     }
+
     /// What the device can do.
-    pub fn capabilities(&self) -> Capabilities {
-        Capabilities::of(&self.device)
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.0.capabilities
     }
-    /// Plans.
+
+    /// The options that it was made with.
+    pub fn options(&self) -> &EngineOptions {
+        &self.0.options
+    }
+
+    /// Tells the engine that its device is lost: to be called from the app's device-lost callback (there is one per
+    /// device, and it is the app's). From then on every call returns [`Error::DeviceLost`] with this reason. Without it
+    /// the engine finds out by itself, at its next preparation or read-back.
+    pub fn mark_device_lost(&self, reason: impl Into<String>) {
+        self.0.lost.mark(reason);
+    }
+
+    /// Number of pipelines compiled so far and kept.
+    pub fn pipeline_count(&self) -> usize {
+        lock(&self.0.pipelines).len()
+    }
+
+    /// Chooses a kernel for `problem` and compiles its pipeline (or finds it among those compiled before).
+    ///
+    /// The future is ready at once on native platforms; compiling happens before this returns.
+    ///
+    /// # Errors
+    /// What [`select`] says; [`Error::Gpu`], [`Error::OutOfMemory`] or [`Error::DeviceLost`] from wgpu.
     pub fn plan(
         &self,
-        _problem: &Problem,
-        _options: &PlanOptions,
-    ) -> impl Future<Output = Result<Plan>> + Send + use<> {
-        async { stub() }
+        problem: &Problem,
+        options: &PlanOptions,
+    ) -> impl Future<Output = Result<Plan>> + wgpu::WasmNotSend + use<> {
+        let selection = select(problem, self.capabilities(), options);
+        self.start_plan(problem, options, selection)
     }
-    /// Plans among the kernels that read the packing that `weights` has.
+
+    /// As [`Engine::plan`], only among the kernels that read the packing that `weights` has: for a new input size without a
+    /// new upload.
+    ///
+    /// # Errors
+    /// As [`Engine::plan`], and [`Error::WeightsMismatch`] if the weights are of another convolution.
     pub fn plan_for(
         &self,
-        _weights: &Weights,
-        _problem: &Problem,
-        _options: &PlanOptions,
-    ) -> impl Future<Output = Result<Plan>> + Send + use<> {
-        async { stub() }
+        weights: &Weights,
+        problem: &Problem,
+        options: &PlanOptions,
+    ) -> impl Future<Output = Result<Plan>> + wgpu::WasmNotSend + use<> {
+        let packing = weights.packing();
+        let selection = weights
+            .check(self, problem, packing)
+            .and_then(|()| select_for(problem, self.capabilities(), options, Some(packing)));
+        self.start_plan(problem, options, selection)
     }
+
+    fn start_plan(
+        &self,
+        problem: &Problem,
+        options: &PlanOptions,
+        selection: Result<Selection>,
+    ) -> impl Future<Output = Result<Plan>> + wgpu::WasmNotSend + use<> {
+        let checks = options.checks.unwrap_or(self.0.options.checks);
+        let started = self
+            .0
+            .lost
+            .check()
+            .and(selection)
+            .and_then(|selection| Plan::start(self.clone(), *problem, checks, selection));
+        async move { started?.await }
+    }
+
+    /// A storage buffer that holds `data` (usages STORAGE, COPY_SRC and COPY_DST).
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::Gpu`] or [`Error::Limit`] from wgpu.
+    pub fn buffer_from(&self, label: &str, data: &[f32]) -> Result<wgpu::Buffer> {
+        self.make_buffer(label, data.len() as u64, |buffer| {
+            let bytes: &[u8] = bytemuck::cast_slice(data);
+            if let Ok(mut view) = buffer.get_mapped_range_mut(..bytes.len() as u64) {
+                view.copy_from_slice(bytes);
+            }
+        })
+    }
+
+    /// A storage buffer for so many elements, all zero (usages STORAGE, COPY_SRC and COPY_DST).
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::Gpu`] or [`Error::Limit`] from wgpu.
+    pub fn buffer_zeroed(&self, label: &str, elements: u64) -> Result<wgpu::Buffer> {
+        self.make_buffer(label, elements, |_| {})
+    }
+
+    fn make_buffer(&self, label: &str, elements: u64, fill: impl FnOnce(&wgpu::Buffer)) -> Result<wgpu::Buffer> {
+        self.0.lost.check()?;
+        let size = elements.saturating_mul(4).max(4);
+        let limit = self.capabilities().limits.max_buffer_size;
+        if size > limit {
+            return Err(Error::Limit { what: label.into(), limit: "max_buffer_size", required: size, actual: limit });
+        }
+        let (buffer, pending) = scoped(self.device(), self.lost(), "making a buffer", || {
+            let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size,
+                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: true,
+            });
+            fill(&buffer);
+            buffer.unmap();
+            buffer
+        });
+        // In browsers an error shows where the buffer is used; natively it is known now.
+        ready(pending).unwrap_or(Ok(()))?;
+        Ok(buffer)
+    }
+
+    /// Copies a slice of a buffer (usage COPY_SRC, offset and size multiples of 4) to the host, after everything
+    /// submitted so far. Submits; natively it blocks until the GPU is done, in browsers it awaits.
+    ///
+    /// # Errors
+    /// [`Error::BufferUsage`], [`Error::BufferAlignment`], [`Error::Gpu`], [`Error::DeviceLost`].
+    pub fn read(
+        &self,
+        slice: wgpu::BufferSlice<'_>,
+    ) -> impl Future<Output = Result<Vec<f32>>> + wgpu::WasmNotSend + use<> {
+        let started = self.start_read(slice);
+        async move { started?.await }
+    }
+
+    fn start_read(&self, slice: wgpu::BufferSlice<'_>) -> Result<Pending<Vec<f32>>> {
+        self.0.lost.check()?;
+        check_usage("the buffer to read", slice.buffer(), wgpu::BufferUsages::COPY_SRC)?;
+        for offset in [slice.offset(), slice.size()] {
+            if offset % 4 != 0 {
+                return Err(Error::BufferAlignment { name: "the buffer to read", offset, required: 4 });
+            }
+        }
+        if slice.size() == 0 {
+            return Ok(Box::pin(async { Ok(Vec::new()) }));
+        }
+        let (target, pending) = scoped(self.device(), self.lost(), "copying a buffer for reading", || {
+            let target = self.device().create_buffer(&wgpu::BufferDescriptor {
+                label: Some("wgpu-conv: read back"),
+                size: slice.size(),
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            let mut encoder = self.encoder("wgpu-conv: read back");
+            encoder.copy_buffer_to_buffer(slice.buffer(), slice.offset(), &target, 0, slice.size());
+            self.queue().submit([encoder.finish()]);
+            target
+        });
+        let (device, lost) = (self.device().clone(), self.lost().clone());
+        Ok(Box::pin(async move {
+            pending.await?;
+            map_and_copy(device, lost, target).await
+        }))
+    }
+
+    /// Everything in one call: plans, uploads, runs, reads back. For scripts and first steps; a program that runs a
+    /// convolution more than once keeps the plan, the weights and the buffers.
+    ///
+    /// Gives the output, (N, C_out, OH, OW) row-major. Natively it blocks until the GPU is done, in browsers it awaits.
+    ///
+    /// # Errors
+    /// What [`Tensors::check`], [`Engine::plan`], [`Plan::weights`], [`Plan::bind`] and [`Engine::read`] say.
+    pub async fn conv2d(&self, problem: &Problem, tensors: &Tensors<'_>) -> Result<Vec<f32>> {
+        tensors.check(problem)?;
+        let plan = self.plan(problem, &PlanOptions::default()).await?;
+        let data = WeightData {
+            weight: tensors.weight.into(),
+            bias: tensors.bias.map(Into::into),
+            slopes: tensors.slopes.map(Into::into),
+            keep_raw: false,
+        };
+        let weights = plan.weights(&data).await?;
+        let input = self.buffer_from("wgpu-conv: input", tensors.input)?;
+        let residual = tensors.residual.map(|data| self.buffer_from("wgpu-conv: residual", data)).transpose()?;
+        let output = self.buffer_zeroed("wgpu-conv: output", problem.output_len())?;
+        let mut buffers = Buffers::new(input.slice(..), output.slice(..));
+        buffers.residual = residual.as_ref().map(|buffer| buffer.slice(..));
+        let bound = plan.bind(&weights, &buffers).await?;
+        bound.submit().await?;
+        self.read(output.slice(..4 * problem.output_len())).await
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) fn lost(&self) -> &Lost {
+        &self.0.lost
+    }
+
+    pub(crate) fn encoder(&self, label: &str) -> wgpu::CommandEncoder {
+        self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) })
+    }
+
+    /// Most multiply-adds in a segment: a fraction of a second on a slow device of the class, since operating systems
+    /// reset a GPU whose submission takes seconds.
+    pub(crate) fn max_segment_macs(&self) -> u64 {
+        self.0.options.max_segment_macs.unwrap_or(match self.capabilities().class {
+            AdapterClass::Discrete => 1 << 36,
+            AdapterClass::Integrated => 1 << 33,
+            AdapterClass::Software => 1 << 34,
+        })
+    }
+
+    /// A grid of at least `count` workgroups, folded into rows where one row would exceed the device's limit.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if that takes more rows than the limit, too.
+    pub(crate) fn grid(&self, count: u64) -> Result<[u32; 2]> {
+        let limit = u64::from(self.capabilities().limits.max_compute_workgroups_per_dimension).max(1);
+        let rows = count.div_ceil(limit).max(1);
+        if rows > limit {
+            return Err(Error::Limit {
+                what: format!("a grid of {count} workgroups"),
+                limit: "max_compute_workgroups_per_dimension",
+                required: rows,
+                actual: limit,
+            });
+        }
+        Ok([count.div_ceil(rows) as u32, rows as u32])
+    }
+
+    /// A storage buffer of the engine's own. Bindings may not be empty, so it never is.
+    pub(crate) fn storage_buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        self.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: size.max(16),
+            usage: usage | wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// A buffer that holds `bytes`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] or [`Error::DeviceLost`] if its memory cannot be written.
+    pub(crate) fn staged(&self, label: &'static str, bytes: &[u8], usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes.len() as u64,
+            usage,
+            mapped_at_creation: true,
+        });
+        match buffer.get_mapped_range_mut(..) {
+            Ok(mut view) => view.copy_from_slice(bytes),
+            Err(_) => {
+                self.0.lost.check()?;
+                return Err(Error::OutOfMemory { during: label });
+            }
+        }
+        buffer.unmap();
+        Ok(buffer)
+    }
+
+    pub(crate) fn check_binding(&self, what: &str, required: u64) -> Result<()> {
+        let actual = self.capabilities().limits.max_storage_buffer_binding_size;
+        if required > actual {
+            let limit = "max_storage_buffer_binding_size";
+            return Err(Error::Limit { what: what.into(), limit, required, actual });
+        }
+        Ok(())
+    }
+
+    /// The pipeline of a module with entry point `main`, compiled at most once.
+    pub(crate) fn pipeline(
+        &self,
+        source: String,
+        checks: Checks,
+        layout: Layout,
+        label: &'static str,
+    ) -> Pending<wgpu::ComputePipeline> {
+        let key = PipelineKey { source, checks };
+        let slot = lock(&self.0.pipelines).entry(key.clone()).or_default().clone();
+        let mut compiled = lock(&slot);
+        if let Some(pipeline) = &*compiled {
+            let pipeline = pipeline.clone();
+            return Box::pin(async { Ok(pipeline) });
+        }
+        let (pipeline, mut pending) =
+            scoped(self.device(), self.lost(), "compiling a shader", || compile(self.device(), &key, layout, label));
+        match poll_once(&mut pending) {
+            Poll::Ready(Ok(())) => {
+                *compiled = Some(pipeline.clone());
+                Box::pin(async { Ok(pipeline) })
+            }
+            Poll::Ready(Err(error)) => {
+                lock(&self.0.pipelines).remove(&key);
+                Box::pin(async { Err(error) })
+            }
+            Poll::Pending => {
+                drop(compiled);
+                Box::pin(async move {
+                    pending.await?;
+                    *lock(&slot) = Some(pipeline.clone());
+                    Ok(pipeline)
+                })
+            }
+        }
+    }
+}
+
+/// Blocking forms, for programs without an async runtime.
+#[cfg(not(target_family = "wasm"))]
+impl Engine {
     /// [`Engine::plan`], blocking.
+    ///
+    /// # Errors
+    /// As [`Engine::plan`].
     pub fn plan_blocking(&self, problem: &Problem, options: &PlanOptions) -> Result<Plan> {
         pollster::block_on(self.plan(problem, options))
     }
-    /// A storage buffer with these numbers (usages STORAGE, COPY_SRC, COPY_DST).
-    pub fn buffer_from(&self, _label: &str, _data: &[f32]) -> Result<wgpu::Buffer> {
-        stub()
+
+    /// [`Engine::plan_for`], blocking.
+    ///
+    /// # Errors
+    /// As [`Engine::plan_for`].
+    pub fn plan_for_blocking(&self, weights: &Weights, problem: &Problem, options: &PlanOptions) -> Result<Plan> {
+        pollster::block_on(self.plan_for(weights, problem, options))
     }
-    /// An empty (zeroed) storage buffer of so many elements.
-    pub fn buffer_empty(&self, _label: &str, _elements: u64) -> Result<wgpu::Buffer> {
-        stub()
+
+    /// [`Engine::read`], blocking.
+    ///
+    /// # Errors
+    /// As [`Engine::read`].
+    pub fn read_blocking(&self, slice: wgpu::BufferSlice<'_>) -> Result<Vec<f32>> {
+        pollster::block_on(self.read(slice))
     }
-    /// Reads a slice back.
-    pub fn read_blocking(&self, _slice: wgpu::BufferSlice<'_>) -> Result<Vec<f32>> {
-        stub()
+
+    /// [`Engine::conv2d`], blocking.
+    ///
+    /// # Errors
+    /// As [`Engine::conv2d`].
+    pub fn conv2d_blocking(&self, problem: &Problem, tensors: &Tensors<'_>) -> Result<Vec<f32>> {
+        pollster::block_on(self.conv2d(problem, tensors))
     }
-    /// Everything in one call.
-    pub fn conv2d_blocking(&self, _problem: &Problem, _tensors: &Tensors<'_>) -> Result<Vec<f32>> {
-        stub()
+}
+
+/// Nothing that panics runs under these locks; if it did, what they guard would still be whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn poll_once<T>(pending: &mut Pending<T>) -> Poll<Result<T>> {
+    pending.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+}
+
+/// The result if it is there already, as it always is natively.
+fn ready<T>(mut pending: Pending<T>) -> Option<Result<T>> {
+    match poll_once(&mut pending) {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => None,
     }
+}
+
+fn compile(device: &wgpu::Device, key: &PipelineKey, layout: Layout, label: &'static str) -> wgpu::ComputePipeline {
+    let descriptor = wgpu::ShaderModuleDescriptor {
+        label: Some(label),
+        source: wgpu::ShaderSource::Wgsl(key.source.as_str().into()),
+    };
+    let module = match key.checks {
+        // SAFETY: every index that these shaders form is in range and every loop ends: `ranges::prove` has settled the
+        // sizes, `bind` the buffers, and the shaders clamp what lies beyond a tile's edge (claims in `ranges`).
+        Checks::Trusted => unsafe {
+            device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+        },
+        Checks::Checked => device.create_shader_module(descriptor),
+    };
+    let layout = match layout {
+        Layout::Automatic => None,
+        Layout::Convolution(aliasing) => Some(convolution_layout(device, aliasing)),
+    };
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(label),
+        layout: layout.as_ref(),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &[],
+            // Kernels write every element of workgroup memory before they read it.
+            zero_initialize_workgroup_memory: false,
+        },
+        cache: None,
+    })
+}
+
+/// Group 0 of `shaders/common.wgsl`.
+fn convolution_layout(device: &wgpu::Device, aliasing: Aliasing) -> wgpu::PipelineLayout {
+    let storage = |read_only| wgpu::BindingType::Buffer {
+        ty: wgpu::BufferBindingType::Storage { read_only },
+        has_dynamic_offset: false,
+        min_binding_size: None,
+    };
+    let parameters = wgpu::BindingType::Buffer {
+        ty: wgpu::BufferBindingType::Uniform,
+        has_dynamic_offset: true,
+        min_binding_size: wgpu::BufferSize::new(size_of::<crate::params::Params>() as u64),
+    };
+    let shared = |access| access == Access::SharedBuffer;
+    let bindings = [
+        parameters,
+        storage(!shared(aliasing.input)),
+        storage(true),
+        storage(true),
+        storage(!shared(aliasing.residual)),
+        storage(false),
+    ];
+    let entries: Vec<_> = (0..)
+        .zip(bindings)
+        .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty,
+            count: None,
+        })
+        .collect();
+    let group = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some("wgpu-conv: parameters, input, weight, bias and slopes, residual, output"),
+        entries: &entries,
+    });
+    device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some("wgpu-conv: convolution"),
+        bind_group_layouts: &[Some(&group)],
+        immediate_size: 0,
+    })
 }

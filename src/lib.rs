@@ -1,4 +1,5 @@
 //! wgpu-conv
+mod bind;
 mod capabilities;
 #[cfg(feature = "context")]
 mod context;
@@ -6,15 +7,20 @@ mod conv;
 mod engine;
 mod epilogue;
 mod error;
+mod gpu;
 mod kernels;
+mod params;
 mod plan;
 mod problem;
 pub mod problem_string;
+mod ranges;
 pub mod reference;
 mod select;
+mod shader;
 mod tensors;
 mod weights;
 
+pub use bind::{Bound, Buffers};
 pub use capabilities::{AdapterClass, Capabilities};
 #[cfg(feature = "context")]
 pub use context::{Context, ContextOptions};
@@ -23,7 +29,7 @@ pub use engine::{Engine, EngineOptions};
 pub use epilogue::{Activation, Epilogue};
 pub use error::{Error, NoAdapter, Result};
 pub use kernels::{Checks, Kernel, shader_source};
-pub use plan::{Bound, Buffers, Plan};
+pub use plan::Plan;
 pub use problem::Problem;
 pub use select::{Candidate, PlanOptions, Selection, select};
 pub use tensors::Tensors;

@@ -1,118 +1,255 @@
-//! [`Plan`] and [`Bound`].
+//! [`Plan`]: a problem with its kernel, its pipeline and its segments.
 
-use crate::error::{Error, Result};
-use crate::kernels::{Checks, Kernel};
+use std::fmt::Write;
+use std::future::Future;
+
+use crate::bind::{Bound, Buffers};
+use crate::engine::{Engine, Layout};
+use crate::error::Result;
+use crate::gpu::Pending;
+use crate::kernels::{Aliasing, Checks, Choice, Kernel, Tiling};
+use crate::params::Params;
 use crate::problem::Problem;
-use crate::select::Candidate;
+use crate::ranges;
+use crate::select::{Candidate, Selection};
 use crate::weights::{Packing, WeightData, Weights};
 
-fn stub<T>() -> Result<T> {
-    Err(Error::Internal("stub".into()))
-}
-
-/// A problem with its kernel, variant and pipeline.
+/// A problem with the kernel that will run it. Cheap to clone.
+///
+/// From here: [`Plan::weights`] once per weight, [`Plan::bind`] once per set of buffers, then
+/// [`Bound::record`] as often as needed.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    engine: Engine,
     problem: Problem,
+    checks: Checks,
+    choice: Choice,
+    candidates: Vec<Candidate>,
+    work: Option<Work>,
+}
+
+/// What there is to run; a problem without outputs has none.
+#[derive(Debug, Clone)]
+pub(crate) struct Work {
+    pub pipeline: wgpu::ComputePipeline,
+    /// Parameters without offsets, segment and grid.
+    pub params: Params,
+    pub segments: Vec<Segment>,
+}
+
+/// Tiles `begin..end`, dispatched as a grid of workgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub begin: u32,
+    pub end: u32,
+    pub grid: [u32; 2],
 }
 
 impl Plan {
+    pub(crate) fn start(
+        engine: Engine,
+        problem: Problem,
+        checks: Checks,
+        selection: Selection,
+    ) -> Result<Pending<Self>> {
+        let Selection { choice, candidates, .. } = selection;
+        let refused = |refusal: String| crate::Error::Refused {
+            kernel: format!("{} {}", choice.kernel, choice.name()),
+            problem: problem.to_string(),
+            refusal,
+        };
+        let mut plan = Self { engine, problem, checks, choice, candidates, work: None };
+        if problem.output_len() == 0 {
+            return Ok(Box::pin(async { Ok(plan) }));
+        }
+        let sizes = ranges::prove(&problem).map_err(refused)?;
+        let tiling = choice.tiling(&problem).map_err(refused)?;
+        let segments = segments(&plan.engine, &tiling)?;
+        let params = Params::new(&problem, &sizes, &tiling);
+        let pipeline = plan.pipeline(Aliasing::default())?;
+        Ok(Box::pin(async move {
+            plan.work = Some(Work { pipeline: pipeline.await?, params, segments });
+            Ok(plan)
+        }))
+    }
+
     /// The problem.
     pub fn problem(&self) -> &Problem {
         &self.problem
     }
+
     /// The kernel chosen.
     pub fn kernel(&self) -> Kernel {
-        Kernel::Direct
+        self.choice.kernel
     }
+
     /// The variant chosen.
     pub fn variant(&self) -> &'static str {
-        ""
+        self.choice.name()
     }
+
     /// Whether its shaders are checked.
     pub fn checks(&self) -> Checks {
-        Checks::Trusted
+        self.checks
     }
-    /// Every kernel variant with its cost or refusal, best first.
+
+    /// Every kernel variant with its estimated cost or its refusal, best first.
     pub fn candidates(&self) -> &[Candidate] {
-        &[]
+        &self.candidates
     }
+
     /// The weight packing that the kernel reads.
     pub fn packing(&self) -> Packing {
-        Packing::Oihw
+        self.choice.packing()
     }
-    /// Bytes of workspace needed (0 for most kernels).
+
+    /// Bytes of workspace that the kernel needs beside the caller's buffers: 0 for the direct and the tiled kernel.
     pub fn workspace_size(&self) -> u64 {
-        0
+        self.choice.workspace(&self.problem)
     }
-    /// Number of segments.
+
+    /// Number of segments. A plan whose work exceeds the bound of [`EngineOptions::max_segment_macs`] is divided, so that
+    /// each part can be submitted on its own: operating systems reset a GPU whose submission takes seconds. 0 if there
+    /// are no outputs.
+    ///
+    /// [`EngineOptions::max_segment_macs`]: crate::EngineOptions::max_segment_macs
     pub fn segments(&self) -> u32 {
-        0
+        self.work.as_ref().map_or(0, |work| work.segments.len() as u32)
     }
-    /// Uploads and packs weights.
-    pub fn weights(&self, _data: &WeightData<'_>) -> impl Future<Output = Result<Weights>> + Send + use<> {
-        async { stub() }
+
+    /// What was chosen and why, in a few lines for a person.
+    pub fn explain(&self) -> String {
+        let mut text = format!("{} {} ({})", self.kernel(), self.variant(), self.checks);
+        for candidate in &self.candidates {
+            let _ = match &candidate.verdict {
+                Ok(cost) => write!(text, "\n  {} {}: estimated cost {cost:.3e}", candidate.kernel, candidate.variant),
+                Err(refusal) => write!(text, "\n  {} {}: no, {refusal}", candidate.kernel, candidate.variant),
+            };
+        }
+        text
     }
-    /// Blocking form.
+
+    /// Uploads a weight (with bias and slopes, as the problem needs) and packs it on the GPU. Submits.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::Missing`], [`Error::Unexpected`], [`Error::BufferTooSmall`],
+    /// [`Error::BufferAlignment`], [`Error::BufferUsage`], [`Error::Limit`], or wgpu's.
+    ///
+    /// [`Error::Length`]: crate::Error::Length
+    /// [`Error::Missing`]: crate::Error::Missing
+    /// [`Error::Unexpected`]: crate::Error::Unexpected
+    /// [`Error::BufferTooSmall`]: crate::Error::BufferTooSmall
+    /// [`Error::BufferAlignment`]: crate::Error::BufferAlignment
+    /// [`Error::BufferUsage`]: crate::Error::BufferUsage
+    /// [`Error::Limit`]: crate::Error::Limit
+    pub fn weights(&self, data: &WeightData<'_>) -> impl Future<Output = Result<Weights>> + wgpu::WasmNotSend + use<> {
+        let started = self
+            .engine
+            .lost()
+            .check()
+            .and_then(|()| Weights::create(&self.engine, &self.problem, self.packing(), data));
+        async move { started?.await }
+    }
+
+    /// Packs weights that were made with [`WeightData::keep_raw`] for this plan's kernel, without an upload. Submits.
+    ///
+    /// # Errors
+    /// [`Error::Missing`](crate::Error::Missing) if they do not carry the raw weight, and as [`Plan::weights`].
+    pub fn repack(&self, weights: &Weights) -> impl Future<Output = Result<Weights>> + wgpu::WasmNotSend + use<> {
+        let started = weights.repack(&self.engine, &self.problem, self.packing());
+        async move { started?.await }
+    }
+
+    /// Checks the buffers and makes everything that recording needs.
+    ///
+    /// Slices may start at any multiple of 4 bytes and may be longer than needed. Input and residual may lie in the same
+    /// buffer as the output if they do not overlap it; the residual may also be exactly the output, which is then updated
+    /// in place. Submits nothing.
+    ///
+    /// # Errors
+    /// [`Error::WeightsMismatch`], [`Error::Packing`], [`Error::ForeignEngine`], [`Error::Missing`],
+    /// [`Error::Unexpected`], [`Error::BufferTooSmall`], [`Error::BufferAlignment`], [`Error::BufferUsage`],
+    /// [`Error::Overlap`], [`Error::Limit`], or wgpu's.
+    ///
+    /// [`Error::WeightsMismatch`]: crate::Error::WeightsMismatch
+    /// [`Error::Packing`]: crate::Error::Packing
+    /// [`Error::ForeignEngine`]: crate::Error::ForeignEngine
+    /// [`Error::Missing`]: crate::Error::Missing
+    /// [`Error::Unexpected`]: crate::Error::Unexpected
+    /// [`Error::BufferTooSmall`]: crate::Error::BufferTooSmall
+    /// [`Error::BufferAlignment`]: crate::Error::BufferAlignment
+    /// [`Error::BufferUsage`]: crate::Error::BufferUsage
+    /// [`Error::Overlap`]: crate::Error::Overlap
+    /// [`Error::Limit`]: crate::Error::Limit
+    pub fn bind(
+        &self,
+        weights: &Weights,
+        buffers: &Buffers<'_>,
+    ) -> impl Future<Output = Result<Bound>> + wgpu::WasmNotSend + use<> {
+        let started = self.engine.lost().check().and_then(|()| Bound::start(self, weights, buffers));
+        async move { started?.await }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn work(&self) -> Option<&Work> {
+        self.work.as_ref()
+    }
+
+    /// The pipeline for this kind of aliasing.
+    pub(crate) fn pipeline(&self, aliasing: Aliasing) -> Result<Pending<wgpu::ComputePipeline>> {
+        let source = self.choice.source(&self.problem, aliasing)?;
+        let label = match self.choice.kernel {
+            Kernel::Direct => "wgpu-conv: direct",
+            Kernel::Tiled => "wgpu-conv: tiled",
+        };
+        Ok(self.engine.pipeline(source, self.checks, Layout::Convolution(aliasing), label))
+    }
+}
+
+/// Blocking forms, for programs without an async runtime.
+#[cfg(not(target_family = "wasm"))]
+impl Plan {
+    /// [`Plan::weights`], blocking.
+    ///
+    /// # Errors
+    /// As [`Plan::weights`].
     pub fn weights_blocking(&self, data: &WeightData<'_>) -> Result<Weights> {
         pollster::block_on(self.weights(data))
     }
-    /// Binds buffers.
-    pub fn bind(
-        &self,
-        _weights: &Weights,
-        _buffers: &Buffers<'_>,
-    ) -> impl Future<Output = Result<Bound>> + Send + use<> {
-        async { stub() }
+
+    /// [`Plan::repack`], blocking.
+    ///
+    /// # Errors
+    /// As [`Plan::repack`].
+    pub fn repack_blocking(&self, weights: &Weights) -> Result<Weights> {
+        pollster::block_on(self.repack(weights))
     }
-    /// Blocking form.
+
+    /// [`Plan::bind`], blocking.
+    ///
+    /// # Errors
+    /// As [`Plan::bind`].
     pub fn bind_blocking(&self, weights: &Weights, buffers: &Buffers<'_>) -> Result<Bound> {
         pollster::block_on(self.bind(weights, buffers))
     }
 }
 
-/// The caller's buffers, as slices at any element-aligned offset.
-#[derive(Debug, Clone, Copy)]
-pub struct Buffers<'a> {
-    /// (N, C_in, H, W).
-    pub input: wgpu::BufferSlice<'a>,
-    /// (N, C_out, OH, OW).
-    pub output: wgpu::BufferSlice<'a>,
-    /// Same shape as the output.
-    pub residual: Option<wgpu::BufferSlice<'a>>,
-}
-
-impl<'a> Buffers<'a> {
-    /// Input and output.
-    pub fn new(input: wgpu::BufferSlice<'a>, output: wgpu::BufferSlice<'a>) -> Self {
-        Self { input, output, residual: None }
+/// Divides the tiles so that no segment has more multiply-adds than the engine's bound (or more than one tile, where a
+/// single one exceeds it), nor more workgroups than a grid can have.
+fn segments(engine: &Engine, tiling: &Tiling) -> Result<Vec<Segment>> {
+    let per_dimension = u64::from(engine.capabilities().limits.max_compute_workgroups_per_dimension);
+    let most = (engine.max_segment_macs() / tiling.tile_macs.max(1))
+        .clamp(1, per_dimension.saturating_mul(per_dimension).max(1));
+    let step = most.min(tiling.tiles.into()) as u32;
+    let mut segments = Vec::new();
+    let mut begin = 0;
+    while begin < tiling.tiles {
+        let end = begin.saturating_add(step).min(tiling.tiles);
+        segments.push(Segment { begin, end, grid: engine.grid((end - begin).into())? });
+        begin = end;
     }
-    /// Sets the residual.
-    #[must_use]
-    pub fn residual(self, residual: wgpu::BufferSlice<'a>) -> Self {
-        Self { residual: Some(residual), ..self }
-    }
-}
-
-/// A plan with its buffers: ready to record any number of times.
-#[derive(Debug)]
-pub struct Bound {}
-
-impl Bound {
-    /// Records all segments in one compute pass.
-    pub fn record(&self, _encoder: &mut wgpu::CommandEncoder) {}
-    /// Records all segments into the caller's pass.
-    pub fn record_in_pass(&self, _pass: &mut wgpu::ComputePass<'_>) {}
-    /// Number of segments.
-    pub fn segments(&self) -> u32 {
-        0
-    }
-    /// Records one segment.
-    pub fn record_segment(&self, _index: u32, _pass: &mut wgpu::ComputePass<'_>) -> Result<()> {
-        stub()
-    }
-    /// Submits segment by segment, and waits until the GPU is done.
-    pub fn run_blocking(&self) -> Result<()> {
-        stub()
-    }
+    Ok(segments)
 }

@@ -2,17 +2,18 @@
 
 use crate::capabilities::Capabilities;
 use crate::error::{Error, Result};
-use crate::kernels::{Checks, Kernel};
+use crate::kernels::{Checks, Choice, Kernel};
 use crate::problem::Problem;
+use crate::weights::Packing;
 
 /// What a caller wants of a plan. The default leaves every choice to the engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlanOptions {
-    /// Forces a kernel. If it cannot run the problem, planning fails.
+    /// Forces a kernel. If it cannot run the problem, planning fails: there is no quiet fallback.
     pub kernel: Option<Kernel>,
-    /// Forces a variant (of the forced kernel, or of any).
+    /// Forces a variant by name, of the forced kernel or of whichever has it.
     pub variant: Option<String>,
-    /// Forces trusted or checked shaders; default: what the engine was made with.
+    /// Forces trusted or checked shaders; by default what the engine was made with.
     pub checks: Option<Checks>,
 }
 
@@ -23,7 +24,8 @@ pub struct Candidate {
     pub kernel: Kernel,
     /// Its variant.
     pub variant: &'static str,
-    /// The estimated cost in arbitrary units (lower is better), or the sentence with which the kernel refuses.
+    /// The estimated cost in multiply-adds of one invocation (lower is better), or the sentence with which the kernel
+    /// refuses.
     pub verdict: Result<f64, String>,
 }
 
@@ -36,13 +38,160 @@ pub struct Selection {
     pub variant: &'static str,
     /// Every candidate, best first, refusals last.
     pub candidates: Vec<Candidate>,
+    pub(crate) choice: Choice,
 }
 
 /// Chooses a kernel and a variant; needs no GPU.
 ///
+/// Among the variants that take the problem on a device with these capabilities, the one with the lowest estimated cost
+/// wins: multiply-adds that its tiles execute (tails included), times what each costs with its share of loads, times how
+/// much of the device would idle. What a load costs depends on the class of the adapter.
+///
 /// # Errors
-/// [`Error::Refused`], [`Error::NoKernel`], [`Error::Unknown`].
+/// [`Error::Unknown`] for a variant that does not exist, [`Error::Refused`] if what is forced refuses the problem,
+/// [`Error::NoKernel`] if every kernel does.
 pub fn select(problem: &Problem, capabilities: &Capabilities, options: &PlanOptions) -> Result<Selection> {
-    let _ = (problem, capabilities, options);
-    Err(Error::Internal("stub".into()))
+    select_for(problem, capabilities, options, None)
+}
+
+/// As [`select`], only among kernels that read `packing` if one is given.
+pub(crate) fn select_for(
+    problem: &Problem,
+    capabilities: &Capabilities,
+    options: &PlanOptions,
+    packing: Option<Packing>,
+) -> Result<Selection> {
+    check_names(options)?;
+    let verdict = |choice: Choice| {
+        if options.kernel.is_some_and(|kernel| kernel != choice.kernel) {
+            return Err(format!("kernel {} was asked for", options.kernel.map_or("", Kernel::name)));
+        }
+        if let Some(variant) = options.variant.as_deref().filter(|&variant| variant != choice.name()) {
+            return Err(format!("variant {variant} was asked for"));
+        }
+        choice.supports(problem, capabilities)?;
+        match packing {
+            Some(packing) if packing != choice.packing() => {
+                Err(format!("it reads {} weights, and there are {} ones", choice.packing().name(), packing.name()))
+            }
+            _ => Ok(choice.cost(problem, capabilities.class)),
+        }
+    };
+    let mut judged: Vec<(Choice, Result<f64, String>)> =
+        Choice::all().map(|choice| (choice, verdict(choice))).collect();
+    // Stable: among equals the order of the list decides.
+    judged.sort_by(|(_, a), (_, b)| cost_or_infinity(a).total_cmp(&cost_or_infinity(b)));
+    let candidates: Vec<Candidate> = judged
+        .iter()
+        .map(|(choice, verdict)| Candidate { kernel: choice.kernel, variant: choice.name(), verdict: verdict.clone() })
+        .collect();
+    match judged.first() {
+        Some(&(choice, Ok(_))) => Ok(Selection { kernel: choice.kernel, variant: choice.name(), candidates, choice }),
+        _ => Err(refusal(problem, options, &candidates)),
+    }
+}
+
+/// Refusals sort after every cost.
+fn cost_or_infinity(verdict: &Result<f64, String>) -> f64 {
+    verdict.as_ref().map_or(f64::INFINITY, |cost| cost.min(f64::MAX))
+}
+
+fn check_names(options: &PlanOptions) -> Result<()> {
+    let Some(variant) = options.variant.as_deref() else { return Ok(()) };
+    if let Some(kernel) = options.kernel {
+        return kernel.variant(variant).map(drop);
+    }
+    if Choice::all().any(|choice| choice.name() == variant) {
+        return Ok(());
+    }
+    let known: Vec<&str> = Choice::all().map(Choice::name).collect();
+    Err(Error::Unknown { what: "variant", name: variant.into(), known: known.join(", ") })
+}
+
+fn refusal(problem: &Problem, options: &PlanOptions, candidates: &[Candidate]) -> Error {
+    let forced = |candidate: &&Candidate| {
+        options.kernel.is_none_or(|kernel| kernel == candidate.kernel)
+            && options.variant.as_deref().is_none_or(|variant| variant == candidate.variant)
+    };
+    let mut sentences: Vec<(String, &str)> = Vec::new();
+    for candidate in candidates.iter().filter(forced) {
+        if let Err(sentence) = &candidate.verdict {
+            let name = format!("{} {}", candidate.kernel, candidate.variant);
+            match sentences.iter_mut().find(|(_, known)| known == sentence) {
+                Some((names, _)) => *names = format!("{names}, {name}"),
+                None => sentences.push((name, sentence)),
+            }
+        }
+    }
+    let problem = problem.to_string();
+    match (&options.kernel, &options.variant, sentences.as_slice()) {
+        (None, None, _) => {
+            let refusals: Vec<String> = sentences.iter().map(|(names, why)| format!("{names}: {why}")).collect();
+            Error::NoKernel { problem, refusals: refusals.join("; ") }
+        }
+        (_, _, sentences) => {
+            let names: Vec<&str> = sentences.iter().map(|(names, _)| names.as_str()).collect();
+            let whys: Vec<&str> = sentences.iter().map(|&(_, why)| why).collect();
+            Error::Refused { kernel: names.join(", "), problem, refusal: whys.join("; ") }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capabilities::AdapterClass;
+
+    fn choose(text: &str, class: AdapterClass) -> Selection {
+        let capabilities = Capabilities { class, ..Capabilities::baseline() };
+        select(&text.parse().unwrap(), &capabilities, &PlanOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn classes_differ() {
+        assert_eq!(choose("n8c64h56w56o64k3p1", AdapterClass::Discrete).kernel, Kernel::Tiled);
+        assert_eq!(choose("n8c64h56w56o64k3p1", AdapterClass::Software).kernel, Kernel::Direct);
+        let depthwise = choose("c96h112w112o96k3p1g96", AdapterClass::Discrete);
+        assert_eq!((depthwise.kernel, &depthwise.variant[..2]), (Kernel::Direct, "c1"));
+    }
+
+    #[test]
+    fn every_candidate_is_listed_best_first() {
+        let selection = choose("c64h56w56o64k9p1", AdapterClass::Discrete);
+        assert_eq!(selection.candidates.len(), Choice::all().count());
+        let costs: Vec<f64> = selection.candidates.iter().filter_map(|c| c.verdict.clone().ok()).collect();
+        assert!(costs.is_sorted() && !costs.is_empty());
+        assert!(selection.variant.starts_with("generic"), "81 taps are not compiled in");
+        assert!(selection.candidates.last().unwrap().verdict.as_ref().unwrap_err().contains("81 taps"));
+    }
+
+    #[test]
+    fn what_is_forced_is_taken_or_refused() {
+        let problem: Problem = "c64h56w56o64k9p1".parse().unwrap();
+        let capabilities = Capabilities::baseline();
+        let force = |kernel, variant: Option<&str>| {
+            let options = PlanOptions { kernel, variant: variant.map(Into::into), checks: None };
+            select(&problem, &capabilities, &options)
+        };
+        assert_eq!(force(Some(Kernel::Direct), None).unwrap().kernel, Kernel::Direct);
+        assert!(
+            matches!(force(Some(Kernel::Tiled), Some("m64n64k16")), Err(Error::Refused { refusal, .. }) if refusal.contains("81"))
+        );
+        assert!(matches!(force(Some(Kernel::Tiled), Some("c4x8")), Err(Error::Unknown { .. })));
+        assert!(matches!(force(None, Some("nonsense")), Err(Error::Unknown { .. })));
+        assert_eq!(force(None, Some("generic-c4x4")).unwrap().variant, "generic-c4x4");
+    }
+
+    #[test]
+    fn limits_refuse_with_numbers() {
+        let mut capabilities = Capabilities::baseline();
+        capabilities.limits.max_storage_buffer_binding_size = 1000;
+        let problem: Problem = "c4h64w64o4k3".parse().unwrap();
+        match select(&problem, &capabilities, &PlanOptions::default()) {
+            Err(Error::NoKernel { refusals, .. }) => {
+                assert!(refusals.contains("max_storage_buffer_binding_size of 65536") && refusals.contains("1000"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -1,14 +1,22 @@
-//! [`Weights`]: uploaded once, packed as a kernel wants them.
+//! [`Weights`]: uploaded once, packed on the GPU as a kernel wants them.
 
-/// A layout of the weight in GPU memory.
+use crate::conv::Conv2d;
+use crate::engine::{Engine, Layout};
+use crate::error::{Error, Result};
+use crate::gpu::{Pending, scoped};
+use crate::kernels::pack_source;
+use crate::problem::Problem;
+use crate::tensors::{Needs, check_length, check_presence};
+
+/// A layout of the weight in GPU memory. K counts (input channel of the group, row, column), the last fastest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Packing {
     /// As PyTorch has it: (C_out, C_in / groups, KH, KW).
     Oihw,
-    /// Blocks of four output channels of a group, each: K rows of four channels.
+    /// (groups, blocks of four output channels, K, 4), the last block of each group filled up with zeros.
     Blocked4,
-    /// For each group K rows of its output channels, padded to a multiple of four.
+    /// (groups, K, output channels of the group rounded up to a multiple of four).
     KMajor,
 }
 
@@ -21,6 +29,32 @@ impl Packing {
             Self::KMajor => "kmajor",
         }
     }
+
+    /// Its number in `shaders/pack.wgsl`.
+    pub(crate) const fn code(self) -> u32 {
+        match self {
+            Self::Oihw => 0,
+            Self::Blocked4 => 1,
+            Self::KMajor => 2,
+        }
+    }
+
+    /// Vectors of four numbers that a packed weight has.
+    fn vectors(self, problem: &Problem) -> u64 {
+        match self {
+            Self::Oihw => problem.weight_len().div_ceil(4),
+            Self::Blocked4 | Self::KMajor => {
+                let quads = u64::from(problem.out_channels_per_group()).div_ceil(4);
+                // Within a factor of four of the weight's length, whose bytes a problem proves to fit 64 bits.
+                u64::from(problem.conv().groups) * quads * problem.sum_length()
+            }
+        }
+    }
+
+    /// Bytes of a packed weight.
+    pub(crate) fn bytes(self, problem: &Problem) -> u64 {
+        16 * self.vectors(problem)
+    }
 }
 
 /// Numbers on the host, or in a buffer of the caller's.
@@ -28,12 +62,19 @@ impl Packing {
 pub enum Source<'a> {
     /// On the host.
     Host(&'a [f32]),
-    /// In a buffer with usage COPY_SRC.
+    /// In a buffer with usage COPY_SRC, at an offset that is a multiple of 4. What is in it when the packing runs counts:
+    /// work that writes it has to be submitted before.
     Gpu(wgpu::BufferSlice<'a>),
 }
 
 impl<'a> From<&'a [f32]> for Source<'a> {
     fn from(data: &'a [f32]) -> Self {
+        Self::Host(data)
+    }
+}
+
+impl<'a> From<&'a Vec<f32>> for Source<'a> {
+    fn from(data: &'a Vec<f32>) -> Self {
         Self::Host(data)
     }
 }
@@ -49,36 +90,294 @@ impl<'a> From<wgpu::BufferSlice<'a>> for Source<'a> {
 pub struct WeightData<'a> {
     /// (C_out, C_in / groups, KH, KW).
     pub weight: Source<'a>,
-    /// (C_out).
+    /// (C_out); required exactly if the convolution has a bias.
     pub bias: Option<Source<'a>>,
-    /// (C_out): PReLU slopes.
+    /// (C_out), PReLU slopes; required exactly if the activation is PReLU.
     pub slopes: Option<Source<'a>>,
+    /// Whether the weight is also kept as it came, so that [`Plan::repack`](crate::Plan::repack) can pack it for another
+    /// kernel without a new upload. Default false.
+    pub keep_raw: bool,
 }
 
 impl<'a> WeightData<'a> {
     /// A weight without bias.
     pub fn new(weight: impl Into<Source<'a>>) -> Self {
-        Self { weight: weight.into(), bias: None, slopes: None }
+        Self { weight: weight.into(), bias: None, slopes: None, keep_raw: false }
     }
+
     /// Sets the bias.
     #[must_use]
     pub fn bias(self, bias: impl Into<Source<'a>>) -> Self {
         Self { bias: Some(bias.into()), ..self }
     }
+
     /// Sets the PReLU slopes.
     #[must_use]
     pub fn slopes(self, slopes: impl Into<Source<'a>>) -> Self {
         Self { slopes: Some(slopes.into()), ..self }
     }
+
+    /// Sets [`keep_raw`](Self::keep_raw).
+    #[must_use]
+    pub fn keep_raw(self, keep_raw: bool) -> Self {
+        Self { keep_raw, ..self }
+    }
 }
 
-/// Packed weights on the GPU.
+/// Weight, bias and slopes on the GPU, for every plan of the same convolution whose kernel reads this packing, whatever
+/// the size of its input. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Weights {}
+pub struct Weights {
+    engine: Engine,
+    key: Key,
+    packing: Packing,
+    pub(crate) packed: wgpu::Buffer,
+    /// Bias of all channels, then slopes.
+    pub(crate) channel_data: wgpu::Buffer,
+    raw: Option<wgpu::Buffer>,
+}
+
+/// What two problems must have in common to share weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    shape: [u32; 4],
+    groups: u32,
+    bias: bool,
+    slopes: bool,
+}
+
+impl Key {
+    fn of(problem: &Problem) -> Self {
+        let Conv2d { groups, bias, .. } = *problem.conv();
+        Self { shape: problem.weight_shape(), groups, bias, slopes: Needs::of(problem).slopes }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let with = |given| if given { "with" } else { "without" };
+        write!(
+            f,
+            "weight shape {:?}, groups {}, {} bias, {} slopes",
+            self.shape,
+            self.groups,
+            with(self.bias),
+            with(self.slopes)
+        )
+    }
+}
 
 impl Weights {
     /// The packing that they have.
     pub fn packing(&self) -> Packing {
-        Packing::Oihw
+        self.packing
     }
+
+    /// Bytes of GPU memory that they hold.
+    pub fn size(&self) -> u64 {
+        [Some(&self.packed), Some(&self.channel_data), self.raw.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(wgpu::Buffer::size)
+            .sum()
+    }
+
+    /// Checks that a plan of `engine` for `problem` that reads `packing` can use them.
+    pub(crate) fn check(&self, engine: &Engine, problem: &Problem, packing: Packing) -> Result<()> {
+        if !self.engine.is_same(engine) {
+            return Err(Error::ForeignEngine { what: "the weights" });
+        }
+        let required = Key::of(problem);
+        if required != self.key {
+            return Err(Error::WeightsMismatch { required: required.to_string(), actual: self.key.to_string() });
+        }
+        if packing != self.packing {
+            return Err(Error::Packing { required: packing.name(), actual: self.packing.name().into() });
+        }
+        Ok(())
+    }
+
+    /// Uploads and packs.
+    pub(crate) fn create(
+        engine: &Engine,
+        problem: &Problem,
+        packing: Packing,
+        data: &WeightData<'_>,
+    ) -> Result<Pending<Self>> {
+        let needs = Needs::of(problem);
+        check_presence("bias", needs.bias, data.bias.is_some())?;
+        check_presence("slopes", needs.slopes, data.slopes.is_some())?;
+        let channels = u64::from(problem.conv().out_channels);
+        let weight_bytes = check_source("weight", data.weight, problem.weight_len())?;
+        for (name, source) in [("bias", data.bias), ("slopes", data.slopes)] {
+            source.map_or(Ok(0), |source| check_source(name, source, channels))?;
+        }
+        engine.check_binding("the weight", weight_bytes)?;
+        let packer = engine.pipeline(
+            pack_source(packing)?,
+            crate::Checks::Trusted,
+            Layout::Automatic,
+            "wgpu-conv: pack weights",
+        );
+        let (engine, keep_raw) = (engine.clone(), data.keep_raw);
+        let raw_usage = if keep_raw { wgpu::BufferUsages::COPY_SRC } else { wgpu::BufferUsages::empty() };
+        let make = || {
+            let mut encoder = engine.encoder("wgpu-conv: upload weights");
+            let raw =
+                engine.storage_buffer("wgpu-conv: raw weight", weight_bytes, raw_usage | wgpu::BufferUsages::COPY_DST);
+            put(&engine, &mut encoder, data.weight, &raw, 0, weight_bytes)?;
+            // Slopes lie behind the bias even where there is none: the shader knows one place.
+            let halves = if needs.slopes { 2 } else { 1 };
+            let channel_data = engine.storage_buffer(
+                "wgpu-conv: bias and slopes",
+                4 * halves * channels,
+                wgpu::BufferUsages::COPY_DST,
+            );
+            for (source, offset) in [(data.bias, 0), (data.slopes, 4 * channels)] {
+                source
+                    .map_or(Ok(()), |source| put(&engine, &mut encoder, source, &channel_data, offset, 4 * channels))?;
+            }
+            Ok((encoder, raw, channel_data))
+        };
+        let (made, made_pending) = scoped(engine.device(), engine.lost(), "uploading weights", make);
+        let (encoder, raw, channel_data) = made?;
+        let key = Key::of(problem);
+        let problem = *problem;
+        Ok(Box::pin(async move {
+            made_pending.await?;
+            let packer = packer.await?;
+            let (packed, pending) = scoped(engine.device(), engine.lost(), "packing weights", || {
+                pack(&engine, encoder, &packer, &problem, packing, &raw)
+            });
+            pending.await?;
+            let packed = packed?;
+            let raw = keep_raw.then_some(raw);
+            Ok(Self { engine, key, packing, packed, channel_data, raw })
+        }))
+    }
+
+    /// Packs the kept raw weight for another kernel of the same convolution.
+    pub(crate) fn repack(&self, engine: &Engine, problem: &Problem, packing: Packing) -> Result<Pending<Self>> {
+        self.check(engine, problem, self.packing)?;
+        let raw = self.raw.clone().ok_or_else(|| Error::Missing {
+            name: "raw weight",
+            reason: format!("packing {} as {} needs weights made with keep_raw", self.packing.name(), packing.name()),
+        })?;
+        let packer = engine.pipeline(
+            pack_source(packing)?,
+            crate::Checks::Trusted,
+            Layout::Automatic,
+            "wgpu-conv: pack weights",
+        );
+        let (this, problem) = (self.clone(), *problem);
+        Ok(Box::pin(async move {
+            let packer = packer.await?;
+            let engine = &this.engine;
+            let (packed, pending) = scoped(engine.device(), engine.lost(), "packing weights", || {
+                pack(engine, engine.encoder("wgpu-conv: repack weights"), &packer, &problem, packing, &raw)
+            });
+            pending.await?;
+            Ok(Self { packing, packed: packed?, ..this })
+        }))
+    }
+}
+
+/// Checks length, offset and usage; gives the bytes.
+fn check_source(name: &'static str, source: Source<'_>, elements: u64) -> Result<u64> {
+    match source {
+        Source::Host(data) => check_length(name, elements, data.len() as u64)?,
+        Source::Gpu(slice) => {
+            let required = 4 * elements;
+            if slice.size() < required {
+                return Err(Error::BufferTooSmall { name, required, actual: slice.size() });
+            }
+            if slice.offset() % 4 != 0 {
+                return Err(Error::BufferAlignment { name, offset: slice.offset(), required: 4 });
+            }
+            crate::bind::check_usage(name, slice.buffer(), wgpu::BufferUsages::COPY_SRC)?;
+        }
+    }
+    Ok(4 * elements)
+}
+
+/// Brings a source's numbers to `offset` of `to`.
+fn put(
+    engine: &Engine,
+    encoder: &mut wgpu::CommandEncoder,
+    source: Source<'_>,
+    to: &wgpu::Buffer,
+    offset: u64,
+    bytes: u64,
+) -> Result<()> {
+    let staged;
+    let slice = match source {
+        Source::Host([]) => return Ok(()),
+        Source::Host(data) => {
+            staged = engine.staged(
+                "wgpu-conv: weights on their way",
+                bytemuck::cast_slice(data),
+                wgpu::BufferUsages::COPY_SRC,
+            )?;
+            staged.slice(..)
+        }
+        Source::Gpu(slice) => slice,
+    };
+    if bytes > 0 {
+        encoder.copy_buffer_to_buffer(slice.buffer(), slice.offset(), to, offset, bytes);
+    }
+    Ok(())
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Pack {
+    group_out: u32,
+    sum_length: u32,
+    weight_length: u32,
+    vectors: u32,
+    grid_width: u32,
+    padding: [u32; 3],
+}
+
+/// Submits what `encoder` holds and the packing of `raw` behind it.
+fn pack(
+    engine: &Engine,
+    mut encoder: wgpu::CommandEncoder,
+    pipeline: &wgpu::ComputePipeline,
+    problem: &Problem,
+    packing: Packing,
+    raw: &wgpu::Buffer,
+) -> Result<wgpu::Buffer> {
+    const THREADS: u64 = 64;
+    let vectors = packing.vectors(problem);
+    let packed = engine.storage_buffer("wgpu-conv: packed weight", 16 * vectors, wgpu::BufferUsages::empty());
+    if vectors > 0 {
+        let grid = engine.grid(vectors.div_ceil(THREADS))?;
+        // The ranges are proved when a plan is made, and only a plan comes here: these all fit 32 bits.
+        let parameters = Pack {
+            group_out: problem.out_channels_per_group(),
+            sum_length: problem.sum_length() as u32,
+            weight_length: problem.weight_len() as u32,
+            vectors: vectors as u32,
+            grid_width: grid[0],
+            padding: [0; 3],
+        };
+        let bytes = bytemuck::bytes_of(&parameters);
+        let uniform = engine.staged("wgpu-conv: packing parameters", bytes, wgpu::BufferUsages::UNIFORM)?;
+        let bind_group = engine.device().create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("wgpu-conv: pack weights"),
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &[(0, &uniform), (1, raw), (2, &packed)]
+                .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() }),
+        });
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some("wgpu-conv: pack weights"),
+            timestamp_writes: None,
+        });
+        pass.set_pipeline(pipeline);
+        pass.set_bind_group(0, &bind_group, &[]);
+        pass.dispatch_workgroups(grid[0], grid[1], 1);
+    }
+    engine.queue().submit([encoder.finish()]);
+    Ok(packed)
 }

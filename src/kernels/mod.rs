@@ -1,25 +1,41 @@
-//! The kernels, in the order in which selection looks at them.
+//! The kernels: an ordered list, and what each must answer.
+
+mod direct;
+mod tiled;
 
 use std::fmt;
 use std::str::FromStr;
 
+use crate::capabilities::{AdapterClass, Capabilities};
 use crate::error::{Error, Result};
+use crate::params::activation_code;
+use crate::problem::Problem;
+use crate::ranges::{self, INDEX_LIMIT};
+use crate::shader::{Constant, Source};
+use crate::tensors::Needs;
+use crate::weights::Packing;
+
+const COMMON: &str = include_str!("../../shaders/common.wgsl");
+
+/// Most taps for which a kernel's size, stride and dilation are compiled into the shader.
+pub(crate) const MAX_SPECIAL_TAPS: u64 = 49;
 
 /// A GPU program for convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Kernel {
-    /// No workgroup memory; a block of pixels × channels in registers.
+    /// No workgroup memory: each invocation computes a block of output pixels × output channels in registers.
     Direct,
-    /// Implicit GEMM through workgroup memory.
+    /// Implicit GEMM: a workgroup computes a tile of the output matrix, slices of weight and gathered input going
+    /// through workgroup memory.
     Tiled,
 }
 
 impl Kernel {
-    /// All kernels.
+    /// All kernels, in the order in which selection looks at them.
     pub const ALL: &'static [Self] = &[Self::Direct, Self::Tiled];
 
-    /// Its name: the stem of its shader and of its host file.
+    /// Its name, which is also the stem of its shader and of its host file.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
@@ -27,12 +43,31 @@ impl Kernel {
         }
     }
 
-    /// Names of its variants; the first is the one that [`shader_source`] shows when none is named.
+    /// Names of its variants; the first is the one that [`shader_source`] shows when none is named. Those that begin with
+    /// `generic` read the whole configuration at run time, the others have it compiled in.
     pub fn variants(self) -> Vec<&'static str> {
+        let recipe = self.recipe();
+        (0..recipe.variant_count()).map(|variant| recipe.variant_name(variant)).collect()
+    }
+
+    pub(crate) fn recipe(self) -> &'static dyn Recipe {
         match self {
-            Self::Direct => vec!["c4x8"],
-            Self::Tiled => vec!["m64n64k16"],
+            Self::Direct => &direct::Direct,
+            Self::Tiled => &tiled::Tiled,
         }
+    }
+
+    /// The variant of that name.
+    pub(crate) fn variant(self, name: &str) -> Result<Choice> {
+        self.variants()
+            .iter()
+            .position(|&known| known == name)
+            .map(|variant| Choice { kernel: self, variant })
+            .ok_or_else(|| Error::Unknown {
+                what: "variant",
+                name: name.into(),
+                known: format!("{} ({self})", self.variants().join(", ")),
+            })
     }
 }
 
@@ -44,6 +79,9 @@ impl fmt::Display for Kernel {
 
 impl FromStr for Kernel {
     type Err = Error;
+
+    /// # Errors
+    /// [`Error::Unknown`] with the names that exist.
     fn from_str(name: &str) -> Result<Self> {
         Self::ALL.iter().copied().find(|kernel| kernel.name() == name).ok_or_else(|| Error::Unknown {
             what: "kernel",
@@ -53,19 +91,20 @@ impl FromStr for Kernel {
     }
 }
 
-/// Whether shaders run with wgpu's bounds checks.
+/// Whether shaders run with wgpu's bounds checks and loop bounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Checks {
     /// No checks: the host has proved every index in range. Two to three times as fast on some drivers.
     #[default]
     Trusted,
-    /// With wgpu's bounds checks and loop bounding.
+    /// With wgpu's checks.
     Checked,
 }
 
 impl Checks {
     /// Both modes.
     pub const ALL: [Self; 2] = [Self::Trusted, Self::Checked];
+
     /// `trusted` or `checked`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -75,12 +114,301 @@ impl Checks {
     }
 }
 
-/// The WGSL of a kernel for a problem as it is handed to wgpu: a whole module. `part` 0 is the convolution, 1 the program that
-/// packs its weights. Needs no adapter.
+impl fmt::Display for Checks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How a kernel divides a problem among workgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tiling {
+    /// What is divided along the pixels: pixel blocks (direct) or pixels (tiled) of the whole batch.
+    pub pixels: u32,
+    /// Tiles along the pixels.
+    pub tiles_pixels: u32,
+    /// Tiles along the output channels of one group.
+    pub tiles_channels: u32,
+    /// All tiles: those two times the groups.
+    pub tiles: u32,
+    /// Multiply-adds that one tile executes, tails included.
+    pub tile_macs: u64,
+}
+
+impl Tiling {
+    /// Divides `pixels` and the channels of each group into tiles of that size. `pixel_size` says how many output pixels
+    /// one of `pixels` stands for.
+    pub fn new(
+        problem: &Problem,
+        pixels: u64,
+        pixel_size: u64,
+        tile_pixels: u32,
+        tile_channels: u32,
+    ) -> Result<Self, String> {
+        let channels = u64::from(problem.out_channels_per_group());
+        let tiles_pixels = pixels.div_ceil(tile_pixels.into());
+        let tiles_channels = channels.div_ceil(tile_channels.into());
+        let tiles = tiles_pixels
+            .checked_mul(tiles_channels)
+            .and_then(|tiles| tiles.checked_mul(problem.conv().groups.into()))
+            .unwrap_or(u64::MAX);
+        if pixels >= INDEX_LIMIT || tiles >= INDEX_LIMIT {
+            return Err(format!("{tiles} tiles; tiles are counted with 32 bits, so that there may be {INDEX_LIMIT}"));
+        }
+        let outputs = u64::from(tile_pixels) * pixel_size * u64::from(tile_channels);
+        Ok(Self {
+            pixels: pixels as u32,
+            tiles_pixels: tiles_pixels as u32,
+            tiles_channels: tiles_channels as u32,
+            tiles: tiles as u32,
+            tile_macs: outputs.saturating_mul(problem.sum_length()),
+        })
+    }
+}
+
+/// What an adapter class pays for the parts of a kernel, in units of one multiply-add of one invocation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prices {
+    /// A scalar loaded from a storage buffer.
+    pub load: f64,
+    /// A scalar loaded from workgroup memory.
+    pub shared: f64,
+    /// An element gathered from the image into workgroup memory: index arithmetic, load and store.
+    pub gather: f64,
+    /// Workgroups that are needed to keep the device busy.
+    pub workgroups: f64,
+}
+
+impl Prices {
+    /// Measured on lavapipe for software; for GPUs, estimates from compiled code (see `benches/README.md`).
+    pub fn of(class: AdapterClass) -> Self {
+        match class {
+            AdapterClass::Software => Self { load: 10.0, shared: 10.0, gather: 30.0, workgroups: 4.0 },
+            AdapterClass::Integrated => Self { load: 3.0, shared: 0.4, gather: 8.0, workgroups: 32.0 },
+            AdapterClass::Discrete => Self { load: 3.0, shared: 0.4, gather: 8.0, workgroups: 256.0 },
+        }
+    }
+}
+
+/// What each kernel answers. Variants are numbered from 0; a number comes only from the kernel's own list.
+pub(crate) trait Recipe: Sync {
+    fn variant_count(&self) -> usize;
+    fn variant_name(&self, variant: usize) -> &'static str;
+    /// Whether the variant takes its configuration at run time.
+    fn generic(&self, variant: usize) -> bool;
+    /// The kernel's own WGSL, to follow `common.wgsl`.
+    fn source(&self) -> &'static str;
+    /// Its constants for a problem.
+    fn constants(&self, problem: &Problem, variant: usize) -> Vec<Constant>;
+    /// The layout of the weight that it reads.
+    fn packing(&self, variant: usize) -> Packing;
+    /// Invocations of a workgroup along x and y, and bytes of workgroup memory.
+    fn workgroup(&self, variant: usize) -> ([u32; 2], u32);
+    /// Bytes of workspace.
+    fn workspace(&self, problem: &Problem, variant: usize) -> u64;
+    /// The dispatch grid.
+    fn tiling(&self, problem: &Problem, variant: usize) -> Result<Tiling, String>;
+    /// Estimated cost of one multiply-add of a tile, in multiply-adds.
+    fn unit_cost(&self, problem: &Problem, variant: usize, prices: &Prices) -> f64;
+}
+
+/// One variant of one kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Choice {
+    pub kernel: Kernel,
+    variant: usize,
+}
+
+impl Choice {
+    /// Every variant of every kernel, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Kernel::ALL
+            .iter()
+            .flat_map(|&kernel| (0..kernel.recipe().variant_count()).map(move |variant| Self { kernel, variant }))
+    }
+
+    pub fn name(self) -> &'static str {
+        self.kernel.recipe().variant_name(self.variant)
+    }
+
+    pub fn packing(self) -> Packing {
+        self.kernel.recipe().packing(self.variant)
+    }
+
+    pub fn workspace(self, problem: &Problem) -> u64 {
+        self.kernel.recipe().workspace(problem, self.variant)
+    }
+
+    pub fn tiling(self, problem: &Problem) -> Result<Tiling, String> {
+        self.kernel.recipe().tiling(problem, self.variant)
+    }
+
+    /// Whether the kernel takes the problem on such a device, or a sentence with numbers why not.
+    pub fn supports(self, problem: &Problem, capabilities: &Capabilities) -> Result<(), String> {
+        let recipe = self.kernel.recipe();
+        let [rows, columns] = problem.conv().kernel_size.map(u64::from);
+        if !recipe.generic(self.variant) && rows * columns > MAX_SPECIAL_TAPS {
+            return Err(format!(
+                "{rows}×{columns} has {} taps; up to {MAX_SPECIAL_TAPS} are compiled into a shader, the generic variants take any",
+                rows * columns
+            ));
+        }
+        ranges::prove(problem)?;
+        self.tiling(problem)?;
+        let limits = &capabilities.limits;
+        let ([x, y], shared) = recipe.workgroup(self.variant);
+        let binding = limits.max_storage_buffer_binding_size;
+        for (what, limit, required, actual) in [
+            ("the workgroup's width", "max_compute_workgroup_size_x", x, limits.max_compute_workgroup_size_x),
+            ("the workgroup's height", "max_compute_workgroup_size_y", y, limits.max_compute_workgroup_size_y),
+            (
+                "the workgroup",
+                "max_compute_invocations_per_workgroup",
+                x * y,
+                limits.max_compute_invocations_per_workgroup,
+            ),
+            (
+                "workgroup memory",
+                "max_compute_workgroup_storage_size",
+                shared,
+                limits.max_compute_workgroup_storage_size,
+            ),
+            ("bindings", "max_storage_buffers_per_shader_stage", 5, limits.max_storage_buffers_per_shader_stage),
+        ] {
+            check_limit(what, limit, required.into(), actual.into())?;
+        }
+        for (what, bytes) in [
+            ("the input", 4 * problem.input_len()),
+            ("the output", 4 * problem.output_len()),
+            ("the packed weight", self.packing().bytes(problem)),
+        ] {
+            check_limit(what, "max_storage_buffer_binding_size", bytes, binding)?;
+        }
+        Ok(())
+    }
+
+    /// Estimated cost of a problem in multiply-adds of one invocation: what is computed (tails included) times what each
+    /// multiply-add costs, times how much of the device would idle.
+    pub fn cost(self, problem: &Problem, class: AdapterClass) -> f64 {
+        let recipe = self.kernel.recipe();
+        let prices = Prices::of(class);
+        let Ok(tiling) = self.tiling(problem) else { return f64::INFINITY };
+        let work = f64::from(tiling.tiles) * tiling.tile_macs as f64;
+        let idle = (prices.workgroups / f64::from(tiling.tiles.max(1))).max(1.0);
+        // Run-time sizes keep the compiler from unrolling taps.
+        let generic = if recipe.generic(self.variant) { 2.0 } else { 1.0 };
+        work * recipe.unit_cost(problem, self.variant, &prices) * idle * generic
+    }
+
+    /// The convolution's WGSL, a whole module.
+    pub fn source(self, problem: &Problem, aliasing: Aliasing) -> Result<String> {
+        let recipe = self.kernel.recipe();
+        let conv = problem.conv();
+        let mut source = Source::new(&[COMMON, recipe.source()]);
+        if recipe.generic(self.variant) {
+            source.set(&[("GENERIC", true.into())])?;
+        } else {
+            let needs = Needs::of(problem);
+            source.set(&[
+                ("KERNEL_H", conv.kernel_size[0].into()),
+                ("KERNEL_W", conv.kernel_size[1].into()),
+                ("STRIDE_H", conv.stride[0].into()),
+                ("STRIDE_W", conv.stride[1].into()),
+                ("DILATION_H", conv.dilation[0].into()),
+                ("DILATION_W", conv.dilation[1].into()),
+                ("PADDING_MODE", (conv.padding_mode as u32).into()),
+                ("ACTIVATION", activation_code(problem.epilogue().activation).into()),
+                ("HAS_BIAS", needs.bias.into()),
+                ("HAS_RESIDUAL", needs.residual.into()),
+            ])?;
+        }
+        source.set(&recipe.constants(problem, self.variant))?;
+        for (name, constant, access) in
+            [("input", "INPUT_IN_OUTPUT", aliasing.input), ("residual", "RESIDUAL_IN_OUTPUT", aliasing.residual)]
+        {
+            match access {
+                Access::Separate => {}
+                Access::SharedBuffer => source.make_writable(name)?,
+                Access::ThroughOutput => source.set(&[(constant, true.into())])?,
+            }
+        }
+        Ok(source.finish())
+    }
+}
+
+fn check_limit(what: &str, limit: &str, required: u64, actual: u64) -> Result<(), String> {
+    if required <= actual {
+        return Ok(());
+    }
+    Err(format!("{what} needs {limit} of {required}; this device has {actual}"))
+}
+
+/// How a tensor that is only read shares a buffer with the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Access {
+    /// It does not: bound read-only.
+    #[default]
+    Separate,
+    /// Same buffer, disjoint bindings: WebGPU wants one access for one buffer, so it is bound read-write.
+    SharedBuffer,
+    /// Same buffer, and the bindings would overlap: read through the output's binding.
+    ThroughOutput,
+}
+
+/// Access of everything that may share the output's buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Aliasing {
+    pub input: Access,
+    pub residual: Access,
+}
+
+/// The WGSL that packs a weight, a whole module.
+pub(crate) fn pack_source(packing: Packing) -> Result<String> {
+    let mut source = Source::new(&[include_str!("../../shaders/pack.wgsl")]);
+    source.set(&[("PACKING", packing.code().into())])?;
+    Ok(source.finish())
+}
+
+/// The WGSL of a kernel for a problem as it is handed to wgpu: a whole module, and nothing else. Part 0 is the
+/// convolution, part 1 the program that packs its weight. Needs no adapter. Without a name, the kernel's first variant
+/// that takes the problem on a device of WebGPU's default limits.
 ///
 /// # Errors
-/// Unknown variant or part, or a refusal.
-pub fn shader_source(problem: &crate::Problem, kernel: Kernel, variant: Option<&str>, part: u32) -> Result<String> {
-    let _ = (problem, kernel, variant, part);
-    Err(Error::Internal("stub".into()))
+/// [`Error::Unknown`] for a variant or a part that does not exist, [`Error::Refused`] if the variant (or every one)
+/// refuses the problem.
+pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, part: u32) -> Result<String> {
+    let capabilities = Capabilities::baseline();
+    let refused = |name: &str, refusal| Error::Refused {
+        kernel: format!("{kernel}{name}"),
+        problem: problem.to_string(),
+        refusal,
+    };
+    let choice = match variant {
+        Some(name) => {
+            let choice = kernel.variant(name)?;
+            choice.supports(problem, &capabilities).map_err(|refusal| refused(&format!(" {name}"), refusal))?;
+            choice
+        }
+        None => {
+            let mut last = String::new();
+            Choice::all()
+                .filter(|choice| choice.kernel == kernel)
+                .find(|choice| choice.supports(problem, &capabilities).map_err(|refusal| last = refusal).is_ok())
+                .ok_or_else(|| refused("", last))?
+        }
+    };
+    match part {
+        0 => choice.source(problem, Aliasing::default()),
+        1 => pack_source(choice.packing()),
+        _ => Err(Error::Unknown {
+            what: "part",
+            name: part.to_string(),
+            known: "0 (the convolution), 1 (the packing of its weight)".into(),
+        }),
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn common_source_for_tests() -> String {
+    COMMON.into()
 }

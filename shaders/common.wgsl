@@ -1,0 +1,195 @@
+// Put before every kernel: parameters, bindings, the padding rule and the epilogue.
+//
+// The host sets `const` lines of this form by name, and nothing else (see README.md in this folder). With GENERIC, what
+// is a constant here comes from Params instead, so that one pipeline serves every configuration.
+
+const GENERIC: bool = false;
+const KERNEL_H: u32 = 3u;
+const KERNEL_W: u32 = 3u;
+const STRIDE_H: u32 = 1u;
+const STRIDE_W: u32 = 1u;
+const DILATION_H: u32 = 1u;
+const DILATION_W: u32 = 1u;
+// 0 zeros, 1 reflect, 2 replicate, 3 circular
+const PADDING_MODE: u32 = 0u;
+// See activate().
+const ACTIVATION: u32 = 0u;
+const HAS_BIAS: bool = true;
+const HAS_RESIDUAL: bool = false;
+// Input or residual lie in the output's buffer and are read through its binding.
+const INPUT_IN_OUTPUT: bool = false;
+const RESIDUAL_IN_OUTPUT: bool = false;
+
+struct Params {
+    in_height: u32,
+    in_width: u32,
+    in_plane: u32,
+    in_channels: u32,
+    out_height: u32,
+    out_width: u32,
+    out_plane: u32,
+    out_channels: u32,
+    // Channels of one group, and K = channels_in · kernel rows · kernel columns.
+    group_in: u32,
+    group_out: u32,
+    sum_length: u32,
+    // What a kernel divides into tiles: pixel blocks (direct) or pixels (tiled) of the whole batch.
+    pixels: u32,
+    pad_top: i32,
+    pad_left: i32,
+    // First element within each binding.
+    input_offset: u32,
+    output_offset: u32,
+    residual_offset: u32,
+    // This segment's tiles, and workgroups per row of the grid.
+    tile_begin: u32,
+    tile_end: u32,
+    grid_width: u32,
+    tiles_pixels: u32,
+    tiles_channels: u32,
+    // Numbers of the activation.
+    alpha: f32,
+    beta: f32,
+    // The constants above, for GENERIC.
+    kernel_h: u32,
+    kernel_w: u32,
+    stride_h: u32,
+    stride_w: u32,
+    dilation_h: u32,
+    dilation_w: u32,
+    padding_mode: u32,
+    activation: u32,
+    has_bias: u32,
+    has_residual: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
+// Bias of every output channel, then (with PReLU) its slope.
+@group(0) @binding(3) var<storage, read> channel_data: array<f32>;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<storage, read_write> output: array<f32>;
+
+fn kernel_h() -> u32 { if GENERIC { return params.kernel_h; } return KERNEL_H; }
+fn kernel_w() -> u32 { if GENERIC { return params.kernel_w; } return KERNEL_W; }
+fn stride_h() -> u32 { if GENERIC { return params.stride_h; } return STRIDE_H; }
+fn stride_w() -> u32 { if GENERIC { return params.stride_w; } return STRIDE_W; }
+fn dilation_h() -> u32 { if GENERIC { return params.dilation_h; } return DILATION_H; }
+fn dilation_w() -> u32 { if GENERIC { return params.dilation_w; } return DILATION_W; }
+fn padding_mode() -> u32 { if GENERIC { return params.padding_mode; } return PADDING_MODE; }
+fn activation() -> u32 { if GENERIC { return params.activation; } return ACTIVATION; }
+
+// The tile of this workgroup, or tile_end and beyond: such a workgroup of a folded grid stores nothing. It does not
+// leave early: a return ahead of the loops makes some software drivers mask every instruction after it.
+fn tile_index(workgroup: vec3u) -> u32 {
+    return params.tile_begin + workgroup.y * params.grid_width + workgroup.x;
+}
+
+// The padding rule along one axis: where the element at `position` (which counts from the image's first element and may
+// lie outside) comes from; negative for a zero. Positions that no output needs give some element of the image.
+fn source(position: i32, size: u32) -> i32 {
+    let last = i32(size) - 1;
+    switch padding_mode() {
+        case 1u: {
+            let mirrored = abs(position);
+            return clamp(select(2 * last - mirrored, mirrored, mirrored <= last), 0, last);
+        }
+        case 2u: {
+            return clamp(position, 0, last);
+        }
+        case 3u: {
+            let wrapped = position + select(0, i32(size), position < 0) - select(0, i32(size), position > last);
+            return clamp(wrapped, 0, last);
+        }
+        default: {
+            return select(-1, position, u32(position) < size);
+        }
+    }
+}
+
+fn read_input(index: u32) -> f32 {
+    if INPUT_IN_OUTPUT {
+        return output[index];
+    }
+    return input[index];
+}
+
+fn read_residual(index: u32) -> f32 {
+    if RESIDUAL_IN_OUTPUT {
+        return output[params.residual_offset + index];
+    }
+    return residual[params.residual_offset + index];
+}
+
+// exp of nothing positive, so that nothing overflows.
+fn sigmoid(x: f32) -> f32 {
+    let e = exp(-abs(x));
+    return select(e, 1.0, x >= 0.0) / (1.0 + e);
+}
+
+fn saturating_tanh(x: f32) -> f32 {
+    let e = exp(-2.0 * abs(x));
+    return sign(x) * (1.0 - e) / (1.0 + e);
+}
+
+// x · Φ(x), with erfc by formula 7.1.26 of Abramowitz and Stegun (1964), whose error is at most 1.5e-7.
+fn gelu(x: f32) -> f32 {
+    let z = abs(x) * 0.70710678;
+    let t = 1.0 / (1.0 + 0.3275911 * z);
+    let polynomial = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+    let tail = 0.5 * polynomial * exp(-z * z);
+    return x * select(tail, 1.0 - tail, x >= 0.0);
+}
+
+fn gelu_tanh(x: f32) -> f32 {
+    // Beyond ±10 the tanh is ±1 in float32; the clamp keeps the cube finite.
+    let c = clamp(x, -10.0, 10.0);
+    return 0.5 * x * (1.0 + saturating_tanh(0.79788456 * (c + 0.044715 * c * c * c)));
+}
+
+fn activate(x: f32, slope: f32) -> f32 {
+    switch activation() {
+        case 1u: { return max(x, 0.0); }
+        case 2u: { return min(max(x, params.alpha), params.beta); }
+        case 3u: { return select(x, x * params.alpha, x < 0.0); }
+        case 4u: { return select(x, x * slope, x < 0.0); }
+        case 5u: { return sigmoid(x); }
+        case 6u: { return saturating_tanh(x); }
+        case 7u: { return x * sigmoid(x); }
+        case 8u: { return gelu(x); }
+        case 9u: { return gelu_tanh(x); }
+        case 10u: { return x * clamp(x + 3.0, 0.0, 6.0) * 0.16666667; }
+        case 11u: { return select(params.alpha * (exp(min(x, 0.0)) - 1.0), x, x > 0.0); }
+        default: { return x; }
+    }
+}
+
+// What the epilogue needs of an output channel. Loaded once for a row of outputs, ahead of the stores and their
+// conditions: compilers do not merge loads across those.
+struct Channel {
+    bias: f32,
+    slope: f32,
+}
+
+fn load_channel(channel: u32) -> Channel {
+    // Channels beyond a group's last exist in no output; the last one of all stands in.
+    let at = min(channel, params.out_channels - 1u);
+    var loaded: Channel;
+    if select(HAS_BIAS, params.has_bias != 0u, GENERIC) {
+        loaded.bias = channel_data[at];
+    }
+    if activation() == 4u {
+        loaded.slope = channel_data[params.out_channels + at];
+    }
+    return loaded;
+}
+
+// Bias, residual, activation, in this order; `index` counts output elements.
+fn store(sum: f32, channel: Channel, index: u32) {
+    var value = sum + channel.bias;
+    if select(HAS_RESIDUAL, params.has_residual != 0u, GENERIC) {
+        value += read_residual(index);
+    }
+    output[params.output_offset + index] = activate(value, channel.slope);
+}

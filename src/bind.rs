@@ -1,0 +1,399 @@
+//! [`Bound`]: a plan with buffers, ready to record. Here the caller's buffers are checked and compared with each other.
+
+use std::future::Future;
+use std::ops::Range;
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::gpu::{Pending, scoped, wait};
+use crate::kernels::{Access, Aliasing};
+use crate::params::Params;
+use crate::plan::{Plan, Segment};
+use crate::tensors::{Needs, check_presence};
+use crate::weights::Weights;
+
+/// The caller's buffers (usage STORAGE), as slices that start at any multiple of 4 bytes.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Buffers<'a> {
+    /// (N, C_in, H, W).
+    pub input: wgpu::BufferSlice<'a>,
+    /// (N, C_out, OH, OW).
+    pub output: wgpu::BufferSlice<'a>,
+    /// (N, C_out, OH, OW); required exactly if the epilogue adds a residual.
+    pub residual: Option<wgpu::BufferSlice<'a>>,
+}
+
+impl<'a> Buffers<'a> {
+    /// Input and output.
+    pub fn new(input: wgpu::BufferSlice<'a>, output: wgpu::BufferSlice<'a>) -> Self {
+        Self { input, output, residual: None }
+    }
+
+    /// Sets the residual.
+    #[must_use]
+    pub fn residual(self, residual: wgpu::BufferSlice<'a>) -> Self {
+        Self { residual: Some(residual), ..self }
+    }
+}
+
+/// A plan with its weights and buffers, ready to record any number of times. It owns what it needs: plan and weights may
+/// be dropped.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    engine: Engine,
+    /// `None` where there is nothing to compute.
+    work: Option<BoundWork>,
+}
+
+#[derive(Debug, Clone)]
+struct BoundWork {
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    segments: Vec<Segment>,
+    /// Bytes from one segment's parameters to the next.
+    stride: u32,
+}
+
+impl BoundWork {
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>, segments: Range<usize>) {
+        pass.set_pipeline(&self.pipeline);
+        for index in segments {
+            let [x, y] = self.segments[index].grid;
+            pass.set_bind_group(0, &self.bind_group, &[index as u32 * self.stride]);
+            pass.dispatch_workgroups(x, y, 1);
+        }
+    }
+}
+
+impl Bound {
+    /// Number of segments, as [`Plan::segments`].
+    pub fn segments(&self) -> u32 {
+        self.work.as_ref().map_or(0, |work| work.segments.len() as u32)
+    }
+
+    /// Records the convolution in a compute pass of its own. Allocates, submits and waits for nothing.
+    pub fn record(&self, encoder: &mut wgpu::CommandEncoder) {
+        if self.work.is_some() {
+            self.record_in_pass(&mut begin_pass(encoder));
+        }
+    }
+
+    /// Records the convolution into the caller's pass; sets the pipeline and bind group 0. Allocates, submits and waits for
+    /// nothing.
+    pub fn record_in_pass(&self, pass: &mut wgpu::ComputePass<'_>) {
+        if let Some(work) = &self.work {
+            work.record(pass, 0..work.segments.len());
+        }
+    }
+
+    /// Records one segment into the caller's pass, for callers that submit segment by segment.
+    ///
+    /// # Errors
+    /// [`Error::Segment`] if there is no such segment.
+    pub fn record_segment(&self, index: u32, pass: &mut wgpu::ComputePass<'_>) -> Result<()> {
+        match &self.work {
+            Some(work) if (index as usize) < work.segments.len() => {
+                work.record(pass, index as usize..index as usize + 1);
+                Ok(())
+            }
+            _ => Err(Error::Segment { index, count: self.segments() }),
+        }
+    }
+
+    /// Submits the convolution, each segment on its own, without waiting for the GPU.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] or [`Error::DeviceLost`] from wgpu.
+    pub fn submit(&self) -> impl Future<Output = Result<()>> + wgpu::WasmNotSend + use<> {
+        let started = self.engine.lost().check().map(|()| self.start_submit());
+        async move { started?.await }
+    }
+
+    fn start_submit(&self) -> Pending<()> {
+        let submit = || {
+            for index in 0..self.segments() {
+                let mut encoder = self.engine.encoder("wgpu-conv: convolution");
+                let _ = self.record_segment(index, &mut begin_pass(&mut encoder));
+                self.engine.queue().submit([encoder.finish()]);
+            }
+        };
+        scoped(self.engine.device(), self.engine.lost(), "submitting a convolution", submit).1
+    }
+
+    /// [`Bound::submit`], then waits until the GPU is done with everything submitted so far.
+    ///
+    /// # Errors
+    /// As [`Bound::submit`].
+    #[cfg(not(target_family = "wasm"))]
+    pub fn run_blocking(&self) -> Result<()> {
+        pollster::block_on(self.submit())?;
+        wait(self.engine.device(), self.engine.lost())
+    }
+
+    pub(crate) fn start(plan: &Plan, weights: &Weights, buffers: &Buffers<'_>) -> Result<Pending<Self>> {
+        let engine = plan.engine().clone();
+        weights.check(&engine, plan.problem(), plan.packing())?;
+        let tensors = Placed::check(plan, buffers)?;
+        let Some(work) = plan.work() else {
+            return Ok(Box::pin(async { Ok(Self { engine, work: None }) }));
+        };
+        let placement = Placement::new(&engine, &tensors)?;
+        let params = Params { ..placement.offsets.apply(work.params) };
+        let segments = work.segments.clone();
+        let alignment = engine.capabilities().limits.min_uniform_buffer_offset_alignment.max(1);
+        let stride = (size_of::<Params>() as u32).next_multiple_of(alignment);
+        let pipeline = if placement.aliasing == Aliasing::default() {
+            let pipeline = work.pipeline.clone();
+            Box::pin(async { Ok(pipeline) })
+        } else {
+            plan.pipeline(placement.aliasing)?
+        };
+        // Buffers are cloned (they are handles), so that the future does not borrow from the caller.
+        let bindings = placement.bindings(weights);
+        Ok(Box::pin(async move {
+            let pipeline = pipeline.await?;
+            let (bind_group, pending) = scoped(engine.device(), engine.lost(), "binding buffers", || {
+                bind_group(&engine, &pipeline, &parameter_bytes(params, &segments, stride), &bindings)
+            });
+            pending.await?;
+            let bind_group = bind_group?;
+            Ok(Self { engine, work: Some(BoundWork { pipeline, bind_group, segments, stride }) })
+        }))
+    }
+}
+
+fn begin_pass(encoder: &mut wgpu::CommandEncoder) -> wgpu::ComputePass<'_> {
+    encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+        label: Some("wgpu-conv: convolution"),
+        timestamp_writes: None,
+    })
+}
+
+/// Every segment's parameters, `stride` bytes apart.
+fn parameter_bytes(params: Params, segments: &[Segment], stride: u32) -> Vec<u8> {
+    let mut bytes = vec![0; segments.len() * stride as usize];
+    for (segment, place) in segments.iter().zip(bytes.chunks_exact_mut(stride as usize)) {
+        let params = Params { tile_begin: segment.begin, tile_end: segment.end, grid_width: segment.grid[0], ..params };
+        place[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&params));
+    }
+    bytes
+}
+
+/// A binding that owns its handle.
+struct Binding {
+    buffer: wgpu::Buffer,
+    offset: u64,
+    size: Option<wgpu::BufferSize>,
+}
+
+fn bind_group(
+    engine: &Engine,
+    pipeline: &wgpu::ComputePipeline,
+    parameters: &[u8],
+    bindings: &[Binding],
+) -> Result<wgpu::BindGroup> {
+    let uniform = engine.staged("wgpu-conv: parameters", parameters, wgpu::BufferUsages::UNIFORM)?;
+    let uniform = Binding { buffer: uniform, offset: 0, size: wgpu::BufferSize::new(size_of::<Params>() as u64) };
+    let entries: Vec<_> = (0..)
+        .zip(std::iter::once(&uniform).chain(bindings))
+        .map(|(binding, Binding { buffer, offset, size })| wgpu::BindGroupEntry {
+            binding,
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: *offset, size: *size }),
+        })
+        .collect();
+    Ok(engine.device().create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some("wgpu-conv: convolution"),
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &entries,
+    }))
+}
+
+/// A tensor's place in a buffer, found large enough and aligned.
+struct Placed<'a> {
+    name: &'static str,
+    buffer: &'a wgpu::Buffer,
+    /// The bytes of the tensor itself.
+    bytes: Range<u64>,
+}
+
+/// The tensors of a bind.
+struct PlacedTensors<'a> {
+    input: Placed<'a>,
+    output: Placed<'a>,
+    residual: Option<Placed<'a>>,
+}
+
+impl<'a> Placed<'a> {
+    fn new(name: &'static str, slice: wgpu::BufferSlice<'a>, elements: u64) -> Result<Self> {
+        let required = 4 * elements;
+        if slice.offset() % 4 != 0 {
+            return Err(Error::BufferAlignment { name, offset: slice.offset(), required: 4 });
+        }
+        if slice.size() < required {
+            return Err(Error::BufferTooSmall { name, required, actual: slice.size() });
+        }
+        if required > 0 {
+            check_usage(name, slice.buffer(), wgpu::BufferUsages::STORAGE)?;
+        }
+        Ok(Self { name, buffer: slice.buffer(), bytes: slice.offset()..slice.offset() + required })
+    }
+
+    fn check(plan: &Plan, buffers: &Buffers<'a>) -> Result<PlacedTensors<'a>> {
+        let problem = plan.problem();
+        check_presence("residual", Needs::of(problem).residual, buffers.residual.is_some())?;
+        let input = Self::new("input", buffers.input, problem.input_len())?;
+        let output = Self::new("output", buffers.output, problem.output_len())?;
+        let residual = buffers.residual.map(|slice| Self::new("residual", slice, problem.output_len())).transpose()?;
+        for (tensor, in_place) in std::iter::once((&input, false)).chain(residual.iter().map(|tensor| (tensor, true))) {
+            let same = in_place && tensor.bytes == output.bytes;
+            if tensor.buffer == output.buffer && overlap(&tensor.bytes, &output.bytes) && !same {
+                return Err(Error::Overlap {
+                    first: tensor.name,
+                    first_start: tensor.bytes.start,
+                    first_end: tensor.bytes.end,
+                    second: output.name,
+                    second_start: output.bytes.start,
+                    second_end: output.bytes.end,
+                });
+            }
+        }
+        Ok(PlacedTensors { input, output, residual })
+    }
+
+    /// The bytes to bind: the start moved down to what the device can bind at.
+    fn bindable(&self, alignment: u64) -> Range<u64> {
+        self.bytes.start - self.bytes.start % alignment..self.bytes.end
+    }
+}
+
+fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
+    !a.is_empty() && !b.is_empty() && a.start < b.end && b.start < a.end
+}
+
+/// First elements within the bindings.
+#[derive(Default)]
+struct Offsets {
+    input: u32,
+    output: u32,
+    residual: u32,
+}
+
+impl Offsets {
+    fn apply(&self, params: Params) -> Params {
+        Params { input_offset: self.input, output_offset: self.output, residual_offset: self.residual, ..params }
+    }
+}
+
+/// How each tensor is bound.
+struct Placement {
+    aliasing: Aliasing,
+    offsets: Offsets,
+    input: Option<(wgpu::Buffer, Range<u64>)>,
+    residual: Option<(wgpu::Buffer, Range<u64>)>,
+    output: (wgpu::Buffer, Range<u64>),
+}
+
+impl Placement {
+    /// WebGPU knows one access per buffer and dispatch, and in browsers writable bindings of one buffer may not overlap.
+    /// So a tensor in the output's buffer is bound read-write beside the output if the two bindings are disjoint, and
+    /// else (neighbours within one alignment step, or the output itself) read through an output binding that spans both.
+    fn new(engine: &Engine, tensors: &PlacedTensors<'_>) -> Result<Self> {
+        let alignment = u64::from(engine.capabilities().limits.min_storage_buffer_offset_alignment).max(1);
+        let PlacedTensors { input, output, residual } = tensors;
+        let read = [Some(input), residual.as_ref()].map(|tensor| tensor.filter(|tensor| !tensor.bytes.is_empty()));
+        let shares = read.map(|tensor| tensor.is_some_and(|tensor| tensor.buffer == output.buffer));
+        let both_overlap = match read {
+            [Some(a), Some(b)] => overlap(&a.bindable(alignment), &b.bindable(alignment)),
+            _ => false,
+        };
+        let access = [0, 1].map(|index| match read[index] {
+            Some(tensor) if shares[index] => {
+                let crowded = overlap(&tensor.bindable(alignment), &output.bindable(alignment));
+                if crowded || (both_overlap && shares == [true, true]) {
+                    Access::ThroughOutput
+                } else {
+                    Access::SharedBuffer
+                }
+            }
+            _ => Access::Separate,
+        });
+        // The output's binding spans all that is read through it.
+        let through = [0, 1].into_iter().filter(|&index| access[index] == Access::ThroughOutput);
+        let span = through.filter_map(|index| read[index]).fold(output.bindable(alignment), |span, tensor| {
+            let range = tensor.bindable(alignment);
+            span.start.min(range.start)..span.end.max(range.end)
+        });
+        let ranges = [0, 1].map(|index| {
+            read[index].map(|tensor| match access[index] {
+                Access::ThroughOutput => (tensor, span.clone()),
+                _ => (tensor, tensor.bindable(alignment)),
+            })
+        });
+        let mut first = [0, 0];
+        for (index, range) in ranges.iter().enumerate() {
+            if let Some((tensor, range)) = range {
+                engine.check_binding(&format!("the binding of the {}", tensor.name), range.end - range.start)?;
+                first[index] = element_offset(tensor, range)?;
+            }
+        }
+        engine.check_binding("the binding of the output", span.end - span.start)?;
+        let [own_input, own_residual] = [0, 1].map(|index| {
+            let (tensor, range) = ranges[index].clone()?;
+            (access[index] != Access::ThroughOutput).then(|| (tensor.buffer.clone(), range))
+        });
+        Ok(Self {
+            aliasing: Aliasing { input: access[0], residual: access[1] },
+            offsets: Offsets { input: first[0], output: element_offset(output, &span)?, residual: first[1] },
+            input: own_input,
+            residual: own_residual,
+            output: (output.buffer.clone(), span),
+        })
+    }
+
+    /// Bindings 1 to 5 of `shaders/common.wgsl`. Where a tensor is absent, empty or read through the output, the shader
+    /// never reads its binding, which may not be empty: the weight stands in.
+    fn bindings(&self, weights: &Weights) -> Vec<Binding> {
+        let whole = |buffer: &wgpu::Buffer| Binding { buffer: buffer.clone(), offset: 0, size: None };
+        let part = |(buffer, range): &(wgpu::Buffer, Range<u64>)| Binding {
+            buffer: buffer.clone(),
+            offset: range.start,
+            size: wgpu::BufferSize::new(range.end - range.start),
+        };
+        let or_stand_in = |place: &Option<_>| place.as_ref().map_or_else(|| whole(&weights.packed), part);
+        vec![
+            or_stand_in(&self.input),
+            whole(&weights.packed),
+            whole(&weights.channel_data),
+            or_stand_in(&self.residual),
+            part(&self.output),
+        ]
+    }
+}
+
+/// Where a tensor begins within its binding, in elements.
+fn element_offset(tensor: &Placed<'_>, binding: &Range<u64>) -> Result<u32> {
+    let elements = (tensor.bytes.start - binding.start) / 4;
+    // A shader adds this to an index below 2^31.
+    if elements >= crate::ranges::INDEX_LIMIT {
+        return Err(Error::TooLarge {
+            what: "the distance between two tensors of one buffer",
+            factors: format!("{elements} elements before the {}", tensor.name),
+            limit: format!("{} elements", crate::ranges::INDEX_LIMIT),
+        });
+    }
+    Ok(elements as u32)
+}
+
+/// A buffer needs this usage.
+pub(crate) fn check_usage(name: &'static str, buffer: &wgpu::Buffer, required: wgpu::BufferUsages) -> Result<()> {
+    if buffer.usage().contains(required) {
+        return Ok(());
+    }
+    Err(Error::BufferUsage { name, required: usage_names(required), actual: usage_names(buffer.usage()) })
+}
+
+fn usage_names(usage: wgpu::BufferUsages) -> String {
+    let names: Vec<&str> = usage.iter_names().map(|(name, _)| name).collect();
+    if names.is_empty() { "none".into() } else { names.join(" | ") }
+}

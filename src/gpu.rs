@@ -1,0 +1,158 @@
+//! The only places where wgpu's asynchronous errors are collected and where anybody waits for a GPU.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use crate::error::{Error, Result};
+
+/// Something to await before a result may be used. Not `Send` in browsers, where nothing of WebGPU is.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+/// Something to await before a result may be used.
+#[cfg(target_family = "wasm")]
+pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
+
+/// Whether the device is known to be lost, and why; shared by everything that an engine made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lost(Arc<OnceLock<String>>);
+
+impl Lost {
+    /// Notes the loss; the first reason stays.
+    pub fn mark(&self, reason: impl Into<String>) {
+        let _ = self.0.set(reason.into());
+    }
+
+    pub fn check(&self) -> Result<()> {
+        match self.0.get() {
+            Some(reason) => Err(Error::DeviceLost { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs `body` with wgpu's three kinds of error caught, so that they reach our caller and not the app's handler.
+///
+/// The scopes belong to this thread and nest, so they are popped before this returns; only the popped futures are awaited.
+/// wgpu reports nothing at all of a lost device through scopes, which is why a probe follows.
+pub(crate) fn scoped<T>(
+    device: &wgpu::Device,
+    lost: &Lost,
+    during: &'static str,
+    body: impl FnOnce() -> T,
+) -> (T, Pending<()>) {
+    let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation]
+        .map(|filter| device.push_error_scope(filter));
+    let value = body();
+    if !probe(device) {
+        lost.mark("it no longer makes buffers");
+    }
+    let [out_of_memory, internal, validation] = scopes;
+    let popped = (validation.pop(), internal.pop(), out_of_memory.pop());
+    let lost = lost.clone();
+    let pending = async move {
+        let errors = [popped.0.await, popped.1.await, popped.2.await];
+        lost.check()?;
+        errors.into_iter().flatten().next().map_or(Ok(()), |error| Err(from_wgpu(error, during)))
+    };
+    (value, Box::pin(pending))
+}
+
+/// Whether the device still makes a buffer whose memory can be written.
+fn probe(device: &wgpu::Device) -> bool {
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("wgpu-conv: is the device still there?"),
+        size: 4,
+        usage: wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: true,
+    });
+    let mapped = buffer.get_mapped_range_mut(..).is_ok();
+    if mapped {
+        buffer.unmap();
+    }
+    mapped
+}
+
+fn from_wgpu(error: wgpu::Error, during: &'static str) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { during },
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            Error::Gpu { during, message: description }
+        }
+    }
+}
+
+/// Waits until everything submitted so far is done and callbacks have run. In browsers the event loop does that.
+///
+/// `Device::poll` can panic inside wgpu (on a lost device, for one): that is contained here and becomes an error.
+pub(crate) fn wait(device: &wgpu::Device, lost: &Lost) -> Result<()> {
+    let polled =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| device.poll(wgpu::PollType::wait_indefinitely())));
+    match polled {
+        Ok(Ok(_)) => lost.check(),
+        Ok(Err(error)) => Err(Error::Gpu { during: "waiting for the GPU", message: error.to_string() }),
+        Err(_) => {
+            lost.mark("wgpu panicked while waiting for it");
+            lost.check()
+        }
+    }
+}
+
+/// Reads a buffer that was made for it (MAP_READ) once the work submitted so far is done.
+pub(crate) fn map_and_copy(device: wgpu::Device, lost: Lost, buffer: wgpu::Buffer) -> Pending<Vec<f32>> {
+    let state: Arc<MapState> = Arc::default();
+    let callback_state = state.clone();
+    buffer.map_async(wgpu::MapMode::Read, .., move |result| callback_state.finish(result));
+    // Natively nobody else may poll the device, so we wait here; in browsers this does nothing.
+    let waited = wait(&device, &lost);
+    Box::pin(async move {
+        waited?;
+        let mapped = MapFuture(state).await;
+        let failed =
+            |message: String| lost.check().err().unwrap_or(Error::Gpu { during: "reading a buffer back", message });
+        mapped.map_err(|error| failed(error.to_string()))?;
+        let view = buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
+        let mut numbers = vec![0f32; view.len() / 4];
+        bytemuck::cast_slice_mut(&mut numbers).copy_from_slice(&view);
+        drop(view);
+        buffer.unmap();
+        Ok(numbers)
+    })
+}
+
+type MapResult = Result<(), wgpu::BufferAsyncError>;
+
+/// Where a map callback leaves its result for [`MapFuture`].
+#[derive(Default)]
+struct MapState(std::sync::Mutex<(Option<MapResult>, Option<std::task::Waker>)>);
+
+impl MapState {
+    fn lock(&self) -> std::sync::MutexGuard<'_, (Option<MapResult>, Option<std::task::Waker>)> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn finish(&self, result: MapResult) {
+        let mut state = self.lock();
+        state.0 = Some(result);
+        if let Some(waker) = state.1.take() {
+            waker.wake();
+        }
+    }
+}
+
+struct MapFuture(Arc<MapState>);
+
+impl Future for MapFuture {
+    type Output = MapResult;
+
+    fn poll(self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<MapResult> {
+        let mut state = self.0.lock();
+        match state.0.take() {
+            Some(result) => std::task::Poll::Ready(result),
+            None => {
+                state.1 = Some(context.waker().clone());
+                std::task::Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Host side of `shaders/direct.wgsl`.
+
+use super::{Prices, Recipe, Tiling};
+use crate::problem::Problem;
+use crate::ranges::TILE_MARGIN;
+use crate::shader::Constant;
+use crate::weights::Packing;
+
+/// A register block, and how many of them a workgroup has.
+struct Variant {
+    name: &'static str,
+    /// Output channels of an invocation: 1, or a multiple of 4.
+    channels: u32,
+    /// Output pixels of an invocation, along a row.
+    pixels: u32,
+    /// Invocations along pixel blocks and along channel blocks.
+    group: [u32; 2],
+    generic: bool,
+}
+
+const fn variant(name: &'static str, channels: u32, pixels: u32, group: [u32; 2], generic: bool) -> Variant {
+    Variant { name, channels, pixels, group, generic }
+}
+
+static VARIANTS: [Variant; 8] = [
+    variant("c4x8", 4, 8, [64, 1], false),
+    variant("c4x14", 4, 14, [64, 1], false),
+    variant("c8x8", 8, 8, [64, 1], false),
+    // For small images with many channels: few pixel blocks, so the workgroup spreads over channels.
+    variant("c4x7", 4, 7, [16, 4], false),
+    // For one channel per group (depthwise, filters of images): a block of four channels would be three quarters idle.
+    variant("c1x8", 1, 8, [64, 1], false),
+    variant("c1x16", 1, 16, [64, 1], false),
+    variant("generic-c4x4", 4, 4, [64, 1], true),
+    variant("generic-c1x4", 1, 4, [64, 1], true),
+];
+
+/// Most input values of a row that an invocation keeps in registers.
+const MAX_WINDOW: u64 = 64;
+/// K beyond which sums are formed in blocks, and the length of a block.
+const LONG_SUM: u64 = 4096;
+const SUM_BLOCK: u64 = 1024;
+/// Channels of a block where the configuration is not known to the compiler.
+const GENERIC_SUM_CHANNELS: u64 = 16;
+
+pub(super) struct Direct;
+
+impl Direct {
+    /// Input values that one kernel row needs for a block's pixels.
+    fn window(problem: &Problem, variant: &Variant) -> u64 {
+        u64::from(variant.pixels - 1) * u64::from(problem.conv().stride[1]) + problem.receptive_field()[1]
+    }
+
+    fn slides(problem: &Problem, variant: &Variant) -> bool {
+        !variant.generic && Self::window(problem, variant) <= MAX_WINDOW
+    }
+}
+
+impl Recipe for Direct {
+    fn variant_count(&self) -> usize {
+        VARIANTS.len()
+    }
+
+    fn variant_name(&self, variant: usize) -> &'static str {
+        VARIANTS[variant].name
+    }
+
+    fn generic(&self, variant: usize) -> bool {
+        VARIANTS[variant].generic
+    }
+
+    fn source(&self) -> &'static str {
+        include_str!("../../shaders/direct.wgsl")
+    }
+
+    fn constants(&self, problem: &Problem, variant: usize) -> Vec<Constant> {
+        let variant = &VARIANTS[variant];
+        let slides = Self::slides(problem, variant);
+        let taps: u64 = problem.conv().kernel_size.into_iter().map(u64::from).product();
+        let sum_channels = if variant.generic {
+            GENERIC_SUM_CHANNELS
+        } else if problem.sum_length() > LONG_SUM {
+            (SUM_BLOCK / taps).max(1)
+        } else {
+            0
+        };
+        vec![
+            ("CHANNELS", variant.channels.into()),
+            ("PIXELS", variant.pixels.into()),
+            ("GROUP_X", variant.group[0].into()),
+            ("GROUP_Y", variant.group[1].into()),
+            ("SLIDE", slides.into()),
+            ("WINDOW", if slides { Self::window(problem, variant) as u32 } else { 1 }.into()),
+            ("SUM_CHANNELS", (sum_channels as u32).into()),
+        ]
+    }
+
+    fn packing(&self, variant: usize) -> Packing {
+        if VARIANTS[variant].channels == 1 { Packing::Oihw } else { Packing::Blocked4 }
+    }
+
+    fn workgroup(&self, variant: usize) -> ([u32; 2], u32) {
+        (VARIANTS[variant].group, 0)
+    }
+
+    fn workspace(&self, _: &Problem, _: usize) -> u64 {
+        0
+    }
+
+    fn tiling(&self, problem: &Problem, variant: usize) -> Result<Tiling, String> {
+        let Variant { channels, pixels, group: [x, y], .. } = VARIANTS[variant];
+        debug_assert!(u64::from(pixels) <= TILE_MARGIN);
+        let [batch, _, rows, columns] = problem.output_shape().map(u64::from);
+        // A refusal, not an overflow, where the product is beyond 64 bits: the ranges are proved first, but not by us.
+        let blocks = batch.saturating_mul(rows).saturating_mul(columns.div_ceil(pixels.into()));
+        Tiling::new(problem, blocks, pixels.into(), x, y * channels)
+    }
+
+    fn unit_cost(&self, problem: &Problem, variant: usize, prices: &Prices) -> f64 {
+        let variant = &VARIANTS[variant];
+        let (channels, pixels) = (f64::from(variant.channels), f64::from(variant.pixels));
+        let taps = f64::from(problem.conv().kernel_size[1]);
+        let inputs = if Self::slides(problem, variant) { Self::window(problem, variant) as f64 } else { taps * pixels };
+        1.0 + prices.load * (inputs + taps * channels) / (taps * channels * pixels)
+    }
+}

@@ -1,0 +1,144 @@
+//! [`Params`]: the uniform block of a segment, as `shaders/common.wgsl` declares it.
+
+use crate::epilogue::Activation;
+use crate::kernels::Tiling;
+use crate::problem::Problem;
+use crate::ranges::Sizes;
+use crate::tensors::Needs;
+
+/// Same fields, in the same order, as `Params` in `shaders/common.wgsl`; a test compares the two.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct Params {
+    pub in_height: u32,
+    pub in_width: u32,
+    pub in_plane: u32,
+    pub in_channels: u32,
+    pub out_height: u32,
+    pub out_width: u32,
+    pub out_plane: u32,
+    pub out_channels: u32,
+    pub group_in: u32,
+    pub group_out: u32,
+    pub sum_length: u32,
+    pub pixels: u32,
+    pub pad_top: i32,
+    pub pad_left: i32,
+    pub input_offset: u32,
+    pub output_offset: u32,
+    pub residual_offset: u32,
+    pub tile_begin: u32,
+    pub tile_end: u32,
+    pub grid_width: u32,
+    pub tiles_pixels: u32,
+    pub tiles_channels: u32,
+    pub alpha: f32,
+    pub beta: f32,
+    pub kernel_h: u32,
+    pub kernel_w: u32,
+    pub stride_h: u32,
+    pub stride_w: u32,
+    pub dilation_h: u32,
+    pub dilation_w: u32,
+    pub padding_mode: u32,
+    pub activation: u32,
+    pub has_bias: u32,
+    pub has_residual: u32,
+}
+
+impl Params {
+    /// Everything but the offsets and the segment.
+    pub fn new(problem: &Problem, sizes: &Sizes, tiling: &Tiling) -> Self {
+        let conv = problem.conv();
+        let [_, in_channels, in_height, in_width] = problem.input_shape();
+        let [_, out_channels, out_height, out_width] = problem.output_shape();
+        let needs = Needs::of(problem);
+        let (alpha, beta) = activation_numbers(problem.epilogue().activation);
+        Self {
+            in_height,
+            in_width,
+            in_plane: sizes.in_plane,
+            in_channels,
+            out_height,
+            out_width,
+            out_plane: sizes.out_plane,
+            out_channels,
+            group_in: problem.in_channels_per_group(),
+            group_out: problem.out_channels_per_group(),
+            sum_length: sizes.sum_length,
+            pixels: tiling.pixels,
+            pad_top: sizes.pad_top,
+            pad_left: sizes.pad_left,
+            input_offset: 0,
+            output_offset: 0,
+            residual_offset: 0,
+            tile_begin: 0,
+            tile_end: 0,
+            grid_width: 0,
+            tiles_pixels: tiling.tiles_pixels,
+            tiles_channels: tiling.tiles_channels,
+            alpha,
+            beta,
+            kernel_h: conv.kernel_size[0],
+            kernel_w: conv.kernel_size[1],
+            stride_h: conv.stride[0],
+            stride_w: conv.stride[1],
+            dilation_h: conv.dilation[0],
+            dilation_w: conv.dilation[1],
+            padding_mode: conv.padding_mode as u32,
+            activation: activation_code(problem.epilogue().activation),
+            has_bias: needs.bias.into(),
+            has_residual: needs.residual.into(),
+        }
+    }
+}
+
+/// The number of an activation in `activate()` of `shaders/common.wgsl`.
+pub(crate) fn activation_code(activation: Activation) -> u32 {
+    match activation {
+        Activation::Identity => 0,
+        Activation::Relu => 1,
+        Activation::Clip { .. } => 2,
+        Activation::LeakyRelu { .. } => 3,
+        Activation::Prelu => 4,
+        Activation::Sigmoid => 5,
+        Activation::Tanh => 6,
+        Activation::Silu => 7,
+        Activation::Gelu => 8,
+        Activation::GeluTanh => 9,
+        Activation::HardSwish => 10,
+        Activation::Elu { .. } => 11,
+    }
+}
+
+/// alpha and beta; an infinite end of a range becomes the largest number, since WGSL knows no infinity.
+fn activation_numbers(activation: Activation) -> (f32, f32) {
+    let numbers = activation.numbers();
+    let number = |index: usize| numbers.get(index).map_or(0.0, |n: &f32| n.clamp(f32::MIN, f32::MAX));
+    (number(0), number(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Offsets of the Rust fields, by name, for comparison with naga's.
+    macro_rules! offsets {
+        ($($field:ident)*) => { vec![$((stringify!($field), std::mem::offset_of!(Params, $field) as u32)),*] };
+    }
+
+    #[test]
+    fn layout_is_that_of_the_shader() {
+        let module = naga::front::wgsl::parse_str(&crate::kernels::common_source_for_tests()).unwrap();
+        let (_, declared) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some("Params")).unwrap();
+        let naga::TypeInner::Struct { members, span } = &declared.inner else { panic!("Params is a struct") };
+        let shader: Vec<(&str, u32)> = members.iter().map(|m| (m.name.as_deref().unwrap(), m.offset)).collect();
+        let host = offsets!(in_height in_width in_plane in_channels out_height out_width out_plane out_channels group_in
+            group_out sum_length pixels pad_top pad_left input_offset output_offset residual_offset tile_begin tile_end
+            grid_width tiles_pixels tiles_channels alpha beta kernel_h kernel_w stride_h stride_w dilation_h dilation_w
+            padding_mode activation has_bias has_residual);
+        assert_eq!(shader, host);
+        assert_eq!(*span as usize, size_of::<Params>());
+        assert!(*span <= 256, "a segment's parameters take {span} bytes; one dynamic offset step has 256");
+    }
+}
