@@ -3,16 +3,17 @@
 use super::{Entry, listed};
 
 pub(super) fn kernels() -> Vec<Entry> {
-    let sizes =
-        ["2", "1x3", "3x1", "2x3", "4", "5", "5x3", "1x7", "7x1", "7", "8", "11", "5x10", "1x51", "9x7", "51x1"];
-    let entry = |k| Entry::new(format!("kernel-{k}"), format!("n1c3h53w54o4k{k}"));
+    let sizes = ["2", "1x3", "3x1", "2x3", "4", "5", "5x3", "1x7", "7x1", "7", "8", "11", "5x10", "9x7"];
+    let entry = |k| Entry::new(format!("kernel-{k}"), format!("n1c3h15w16o4k{k}"));
     let grouped = |k| Entry::new(format!("kernel-{k}-grouped"), format!("n2c4h11w9o6k{k}p1g2"));
     let tails = |k| Entry::new(format!("kernel-{k}-tails"), format!("n1c5h8w12o17k{k}p3"));
     // More than 49 taps are for the generic pipelines.
-    let mut entries: Vec<Entry> = sizes.into_iter().map(|k| entry(k)).collect();
+    let mut entries: Vec<Entry> = sizes.into_iter().map(entry).collect();
     entries.extend(["2", "1x3", "3x1", "2x3", "4", "5", "5x3", "1x7", "7x1", "7", "8", "9x7"].map(grouped));
     entries.extend(["2", "1x3", "3x1", "2x3", "4", "5", "5x3", "1x7", "7x1", "7", "8", "9x7"].map(tails));
     entries.extend(listed(&[
+        ("kernel-1x51", "n1c3h2w55o4k1x51"),
+        ("kernel-51x1", "n1c3h55w2o4k51x1"),
         ("kernel-as-large-as-the-image", "n1c3h5w5o4k5"),
         ("kernel-larger-than-the-image", "n1c3h3w2o4k5p2"),
         ("kernel-11-stride-4", "n1c3h35w35o6k11s4p2"),
