@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::gpu::{Pending, scoped, wait};
+use crate::gpu::{Pending, scoped};
 use crate::kernels::{Access, Aliasing};
 use crate::params::Params;
 use crate::plan::{Plan, Segment};
@@ -128,7 +128,7 @@ impl Bound {
     #[cfg(not(target_family = "wasm"))]
     pub fn run_blocking(&self) -> Result<()> {
         pollster::block_on(self.submit())?;
-        wait(self.engine.device(), self.engine.lost())
+        crate::gpu::wait(self.engine.device(), self.engine.lost())
     }
 
     pub(crate) fn start(plan: &Plan, weights: &Weights, buffers: &Buffers<'_>) -> Result<Pending<Self>> {
@@ -139,7 +139,7 @@ impl Bound {
             return Ok(Box::pin(async { Ok(Self { engine, work: None }) }));
         };
         let placement = Placement::new(&engine, &tensors)?;
-        let params = Params { ..placement.offsets.apply(work.params) };
+        let params = placement.offsets.apply(work.params);
         let segments = work.segments.clone();
         let alignment = engine.capabilities().limits.min_uniform_buffer_offset_alignment.max(1);
         let stride = (size_of::<Params>() as u32).next_multiple_of(alignment);
@@ -147,7 +147,7 @@ impl Bound {
             let pipeline = work.pipeline.clone();
             Box::pin(async { Ok(pipeline) })
         } else {
-            plan.pipeline(placement.aliasing)?
+            plan.pipeline(placement.aliasing, work.split)?
         };
         // Buffers are cloned (they are handles), so that the future does not borrow from the caller.
         let bindings = placement.bindings(weights);
@@ -174,8 +174,7 @@ fn begin_pass(encoder: &mut wgpu::CommandEncoder) -> wgpu::ComputePass<'_> {
 fn parameter_bytes(params: Params, segments: &[Segment], stride: u32) -> Vec<u8> {
     let mut bytes = vec![0; segments.len() * stride as usize];
     for (segment, place) in segments.iter().zip(bytes.chunks_exact_mut(stride as usize)) {
-        let params = Params { tile_begin: segment.begin, tile_end: segment.end, grid_width: segment.grid[0], ..params };
-        place[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&params));
+        place[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&segment.apply(params)));
     }
     bytes
 }

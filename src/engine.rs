@@ -138,8 +138,9 @@ impl Engine {
         problem: &Problem,
         options: &PlanOptions,
     ) -> impl Future<Output = Result<Plan>> + wgpu::WasmNotSend + use<> {
-        let selection = select(problem, self.capabilities(), options);
-        self.start_plan(problem, options, selection)
+        let options = self.with_checks(options);
+        let selection = select(problem, self.capabilities(), &options);
+        self.start_plan(problem, &options, selection)
     }
 
     /// As [`Engine::plan`], only among the kernels that read the packing that `weights` has: for a new input size without a
@@ -154,10 +155,16 @@ impl Engine {
         options: &PlanOptions,
     ) -> impl Future<Output = Result<Plan>> + wgpu::WasmNotSend + use<> {
         let packing = weights.packing();
+        let options = self.with_checks(options);
         let selection = weights
             .check(self, problem, packing)
-            .and_then(|()| select_for(problem, self.capabilities(), options, Some(packing)));
-        self.start_plan(problem, options, selection)
+            .and_then(|()| select_for(problem, self.capabilities(), &options, Some(packing)));
+        self.start_plan(problem, &options, selection)
+    }
+
+    /// The options with the engine's own mode where the caller left it open.
+    fn with_checks(&self, options: &PlanOptions) -> PlanOptions {
+        PlanOptions { checks: Some(options.checks.unwrap_or(self.0.options.checks)), ..options.clone() }
     }
 
     fn start_plan(
@@ -166,7 +173,7 @@ impl Engine {
         options: &PlanOptions,
         selection: Result<Selection>,
     ) -> impl Future<Output = Result<Plan>> + wgpu::WasmNotSend + use<> {
-        let checks = options.checks.unwrap_or(self.0.options.checks);
+        let checks = options.checks.unwrap_or_default();
         let started = self
             .0
             .lost

@@ -7,7 +7,7 @@ use crate::bind::{Bound, Buffers};
 use crate::engine::{Engine, Layout};
 use crate::error::Result;
 use crate::gpu::Pending;
-use crate::kernels::{Aliasing, Checks, Choice, Kernel, Tiling};
+use crate::kernels::{Aliasing, Checks, Choice, Depth, Kernel, Part, Tiling};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::ranges;
@@ -35,14 +35,33 @@ pub(crate) struct Work {
     /// Parameters without offsets, segment and grid.
     pub params: Params,
     pub segments: Vec<Segment>,
+    /// Whether sums are formed in parts.
+    pub split: bool,
 }
 
-/// Tiles `begin..end`, dispatched as a grid of workgroups.
+/// Tiles `begin..end` and a part of their sums, dispatched as a grid of workgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
-    pub begin: u32,
-    pub end: u32,
+    begin: u32,
+    end: u32,
+    part: Part,
+    unfinished: bool,
     pub grid: [u32; 2],
+}
+
+impl Segment {
+    /// The parameters of this segment.
+    pub fn apply(&self, params: Params) -> Params {
+        Params {
+            tile_begin: self.begin,
+            tile_end: self.end,
+            grid_width: self.grid[0],
+            part_begin: self.part.begin,
+            part_end: self.part.end,
+            unfinished: self.unfinished.into(),
+            ..params
+        }
+    }
 }
 
 impl Plan {
@@ -64,11 +83,13 @@ impl Plan {
         }
         let sizes = ranges::prove(&problem).map_err(refused)?;
         let tiling = choice.tiling(&problem).map_err(refused)?;
-        let segments = segments(&plan.engine, &tiling)?;
+        let parts = parts(&plan.engine, &tiling, &choice.depth(&problem, checks)).map_err(refused)?;
+        let segments = segments(&plan.engine, &tiling, &parts)?;
         let params = Params::new(&problem, &sizes, &tiling);
-        let pipeline = plan.pipeline(Aliasing::default())?;
+        let split = parts.len() > 1;
+        let pipeline = plan.pipeline(Aliasing::default(), split)?;
         Ok(Box::pin(async move {
-            plan.work = Some(Work { pipeline: pipeline.await?, params, segments });
+            plan.work = Some(Work { pipeline: pipeline.await?, params, segments, split });
             Ok(plan)
         }))
     }
@@ -199,8 +220,8 @@ impl Plan {
     }
 
     /// The pipeline for this kind of aliasing.
-    pub(crate) fn pipeline(&self, aliasing: Aliasing) -> Result<Pending<wgpu::ComputePipeline>> {
-        let source = self.choice.source(&self.problem, aliasing)?;
+    pub(crate) fn pipeline(&self, aliasing: Aliasing, split: bool) -> Result<Pending<wgpu::ComputePipeline>> {
+        let source = self.choice.source(&self.problem, aliasing, split)?;
         let label = match self.choice.kernel {
             Kernel::Direct => "wgpu-conv: direct",
             Kernel::Tiled => "wgpu-conv: tiled",
@@ -237,18 +258,30 @@ impl Plan {
     }
 }
 
-/// Divides the tiles so that no segment has more multiply-adds than the engine's bound (or more than one tile, where a
-/// single one exceeds it), nor more workgroups than a grid can have.
-fn segments(engine: &Engine, tiling: &Tiling) -> Result<Vec<Segment>> {
+/// Divides the sums where the driver limits loops, or where a single tile exceeds the engine's bound on a segment.
+fn parts(engine: &Engine, tiling: &Tiling, depth: &Depth) -> Result<Vec<Part>, String> {
+    depth.parts(engine.capabilities().max_loop_rounds, tiling.tile_macs.div_ceil(engine.max_segment_macs().max(1)))
+}
+
+/// Divides the tiles so that no segment has more multiply-adds than the engine's bound (or more than one part of one tile,
+/// where that exceeds it), nor more workgroups than a grid can have. The parts of a tile follow each other.
+fn segments(engine: &Engine, tiling: &Tiling, parts: &[Part]) -> Result<Vec<Segment>> {
     let per_dimension = u64::from(engine.capabilities().limits.max_compute_workgroups_per_dimension);
-    let most = (engine.max_segment_macs() / tiling.tile_macs.max(1))
-        .clamp(1, per_dimension.saturating_mul(per_dimension).max(1));
-    let step = most.min(tiling.tiles.into()) as u32;
+    let most_tiles = per_dimension.saturating_mul(per_dimension).max(1);
+    let part_macs = tiling.tile_macs.div_ceil(parts.len() as u64).max(1);
+    let step = (engine.max_segment_macs() / part_macs).clamp(1, most_tiles).min(tiling.tiles.into()) as u32;
     let mut segments = Vec::new();
     let mut begin = 0;
     while begin < tiling.tiles {
         let end = begin.saturating_add(step).min(tiling.tiles);
-        segments.push(Segment { begin, end, grid: engine.grid((end - begin).into())? });
+        let grid = engine.grid((end - begin).into())?;
+        segments.extend((1..).zip(parts).map(|(number, &part)| Segment {
+            begin,
+            end,
+            part,
+            unfinished: number < parts.len(),
+            grid,
+        }));
         begin = end;
     }
     Ok(segments)

@@ -1,6 +1,6 @@
 //! Host side of `shaders/direct.wgsl`.
 
-use super::{Prices, Recipe, Tiling};
+use super::{Checks, Depth, Prices, Recipe, Tiling};
 use crate::problem::Problem;
 use crate::ranges::TILE_MARGIN;
 use crate::shader::Constant;
@@ -114,6 +114,22 @@ impl Recipe for Direct {
         // A refusal, not an overflow, where the product is beyond 64 bits: the ranges are proved first, but not by us.
         let blocks = batch.saturating_mul(rows).saturating_mul(columns.div_ceil(pixels.into()));
         Tiling::new(problem, blocks, pixels.into(), x, y * channels)
+    }
+
+    fn depth(&self, problem: &Problem, variant: usize, checks: Checks) -> Depth {
+        let variant = &VARIANTS[variant];
+        let [rows, columns] = problem.conv().kernel_size.map(u64::from);
+        let [channels, pixels] = [variant.channels, variant.pixels].map(u64::from);
+        let rounds = match checks {
+            // The loops over channels, rows and columns; twice that, for what a compiler may not unroll after all.
+            Checks::Trusted => 2 * (1 + rows * (1 + columns)),
+            Checks::Checked => {
+                let window = if Self::slides(problem, variant) { Self::window(problem, variant) } else { 0 };
+                let tap = 1 + channels / 4 * 5 + pixels * (1 + channels);
+                1 + rows * (1 + window + columns * tap) + channels * pixels
+            }
+        };
+        Depth { length: problem.in_channels_per_group(), step: 1, rounds }
     }
 
     fn unit_cost(&self, problem: &Problem, variant: usize, prices: &Prices) -> f64 {

@@ -1,6 +1,6 @@
 //! Host side of `shaders/tiled.wgsl`.
 
-use super::{Prices, Recipe, Tiling};
+use super::{Checks, Depth, Prices, Recipe, Tiling};
 use crate::problem::Problem;
 use crate::shader::Constant;
 use crate::weights::Packing;
@@ -94,6 +94,21 @@ impl Recipe for Tiled {
         let [batch, _, rows, columns] = problem.output_shape().map(u64::from);
         let pixels = batch.saturating_mul(rows).saturating_mul(columns);
         Tiling::new(problem, pixels, 1, n, m)
+    }
+
+    fn depth(&self, problem: &Problem, variant: usize, checks: Checks) -> Depth {
+        let [m, n, k] = VARIANTS[variant].tile.map(u64::from);
+        let [thread_m, thread_n] = VARIANTS[variant].thread.map(u64::from);
+        let threads = u64::from(VARIANTS[variant].threads());
+        // A slice: its weights, its rows with the columns of each, its multiply-adds and their loads, its partial sum.
+        let block = match checks {
+            Checks::Trusted => 0,
+            Checks::Checked => 5 * (thread_m + thread_n) / 4 + thread_m * (1 + thread_n),
+        };
+        let rounds = 1 + (k * m / 4).div_ceil(threads) + k * (1 + n / threads) + k * (1 + block) + thread_m * thread_n;
+        // A problem whose K does not fit is refused before anything is split.
+        let length = problem.sum_length().min(u64::from(u32::MAX)) as u32;
+        Depth { length, step: VARIANTS[variant].tile[2], rounds }
     }
 
     fn unit_cost(&self, problem: &Problem, variant: usize, prices: &Prices) -> f64 {
