@@ -1,0 +1,389 @@
+//! [`Runner`]: one problem on one kernel, variant and mode, in buffers whose surroundings are watched.
+//!
+//! Input, residual and output lie in larger buffers at odd element offsets. Everything around them, and the output
+//! itself before the run, holds one NaN: a read out of range poisons a result, a write out of range changes a guard
+//! zone, and an output that nobody wrote still holds the pattern.
+
+mod judge;
+
+use std::collections::HashMap;
+
+use wgpu_conv::wgpu::{Buffer, BufferSlice};
+use wgpu_conv::{
+    Bound, Buffers, Checks, Engine, Error, Kernel, Packing, Plan, PlanOptions, Problem, Result, WeightData, Weights,
+    select, wgpu,
+};
+
+use crate::data::ProblemData;
+pub use judge::{UnitResult, judge};
+
+/// A quiet NaN that no arithmetic produces.
+const PATTERN: u32 = 0x7fc5_a5a5;
+/// Bytes of a float32.
+const ELEMENT: u64 = 4;
+
+/// A kernel, a variant of it, and a mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Unit {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// Name of the variant.
+    pub variant: &'static str,
+    /// Trusted or checked shaders.
+    pub checks: Checks,
+}
+
+impl Unit {
+    /// Every variant of every kernel in both modes.
+    pub fn all() -> Vec<Self> {
+        let mut units = Vec::new();
+        for &kernel in Kernel::ALL {
+            for variant in kernel.variants() {
+                units.extend(Checks::ALL.map(|checks| Self { kernel, variant, checks }));
+            }
+        }
+        units
+    }
+
+    /// What forces this unit.
+    pub fn options(&self) -> PlanOptions {
+        PlanOptions { kernel: Some(self.kernel), variant: Some(self.variant.into()), checks: Some(self.checks) }
+    }
+}
+
+/// A unit that does not accept a problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The unit.
+    pub unit: Unit,
+    /// The sentence with which it refuses.
+    pub reason: String,
+}
+
+/// Where the tensors lie in their buffers: elements before each; [`Placement::after`] elements follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    /// Before the input.
+    pub input: u64,
+    /// Before the weight, if it is taken from a GPU buffer; `None`: from the host.
+    pub weight: Option<u64>,
+    /// Before the residual.
+    pub residual: u64,
+    /// Before the output.
+    pub output: u64,
+    /// After each of them.
+    pub after: u64,
+}
+
+impl Placement {
+    /// Everything at the very start of its buffer (with guard zones behind), weights from the host.
+    pub const START: Self = Self { input: 0, weight: None, residual: 0, output: 0, after: 323 };
+
+    /// One of many placements: over a run of numbers every remainder of the offset alignment occurs.
+    pub const fn numbered(number: u64) -> Self {
+        let number = number % 1_000_003;
+        Self {
+            input: 1 + number * 7 % 131,
+            weight: if number % 2 == 1 { Some(1 + number * 5 % 67) } else { None },
+            residual: 1 + number * 13 % 71,
+            output: 1 + number * 11 % 137,
+            after: 323,
+        }
+    }
+}
+
+/// Runs problems on an engine, everything forced.
+#[derive(Debug, Clone)]
+pub struct Runner {
+    engine: Engine,
+}
+
+impl Runner {
+    /// A runner on this engine.
+    pub fn new(engine: &Engine) -> Self {
+        Self { engine: engine.clone() }
+    }
+
+    /// The units that accept the problem, and those that refuse it.
+    pub fn units(&self, problem: &Problem) -> (Vec<Unit>, Vec<Refusal>) {
+        let (mut units, mut refusals) = (Vec::new(), Vec::new());
+        for unit in Unit::all() {
+            match select(problem, self.engine.capabilities(), &unit.options()) {
+                Err(Error::Refused { refusal: reason, .. } | Error::NoKernel { refusals: reason, .. }) => {
+                    refusals.push(Refusal { unit, reason });
+                }
+                // Any other error is no refusal: planning reports it, and the unit fails.
+                Ok(_) | Err(_) => units.push(unit),
+            }
+        }
+        (units, refusals)
+    }
+
+    /// Plans a problem with everything forced.
+    ///
+    /// # Errors
+    /// What planning says; [`Error::Internal`] if the plan is not the one that was asked for.
+    pub fn plan(&self, problem: &Problem, unit: &Unit) -> Result<Plan> {
+        let plan = self.engine.plan_blocking(problem, &unit.options())?;
+        let actual = Unit { kernel: plan.kernel(), variant: plan.variant(), checks: plan.checks() };
+        if actual != *unit {
+            return Err(Error::Internal(format!("{unit:?} was forced, and the plan has {actual:?}")));
+        }
+        Ok(plan)
+    }
+
+    /// Uploads a problem's tensors, once for all units.
+    ///
+    /// # Errors
+    /// What uploading says.
+    pub fn stage<'a>(&self, problem: &Problem, data: &'a ProblemData, placement: Placement) -> Result<Stage<'a>> {
+        data.tensors().check(problem)?;
+        let upload = |label: &str, values: &[f32], before: u64| {
+            Span::upload(&self.engine, label, values, before, placement.after)
+        };
+        let output_len = problem.output_len();
+        let output = guarded(&[], placement.output, output_len + placement.after);
+        Ok(Stage {
+            engine: self.engine.clone(),
+            input: upload("check input", &data.input, placement.input)?,
+            weight: placement.weight.map(|before| upload("check weight", &data.weight, before)).transpose()?,
+            residual: data
+                .residual
+                .as_deref()
+                .map(|values| upload("check residual", values, placement.residual))
+                .transpose()?,
+            output: Span {
+                buffer: self.engine.buffer_from("check output", &output)?,
+                before: placement.output,
+                length: output_len,
+            },
+            blank: self.engine.buffer_from("check blank output", &output)?,
+            weights: HashMap::new(),
+            data,
+        })
+    }
+
+    /// [`Runner::plan`], [`Runner::stage`] and [`Stage::run`] in one call, for a single unit.
+    ///
+    /// # Errors
+    /// What those say.
+    pub fn run(&self, problem: &Problem, data: &ProblemData, unit: &Unit, placement: Placement) -> Result<Outcome> {
+        let plan = self.plan(problem, unit)?;
+        self.stage(problem, data, placement)?.run(&plan)
+    }
+}
+
+/// A tensor within a larger buffer.
+#[derive(Debug)]
+struct Span {
+    buffer: Buffer,
+    /// Elements before it.
+    before: u64,
+    /// Its own elements.
+    length: u64,
+}
+
+impl Span {
+    fn upload(engine: &Engine, label: &str, values: &[f32], before: u64, after: u64) -> Result<Self> {
+        let buffer = engine.buffer_from(label, &guarded(values, before, after))?;
+        Ok(Self { buffer, before, length: values.len() as u64 })
+    }
+
+    fn slice(&self) -> BufferSlice<'_> {
+        self.buffer.slice(self.before * ELEMENT..(self.before + self.length) * ELEMENT)
+    }
+}
+
+/// `values` with elements of the pattern before and after them.
+fn guarded(values: &[f32], before: u64, after: u64) -> Vec<f32> {
+    let pattern = |count: u64| std::iter::repeat_n(f32::from_bits(PATTERN), count as usize);
+    pattern(before).chain(values.iter().copied()).chain(pattern(after)).collect()
+}
+
+/// A problem's tensors on the GPU, ready for any number of plans of that problem.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    engine: Engine,
+    data: &'a ProblemData,
+    input: Span,
+    weight: Option<Span>,
+    residual: Option<Span>,
+    output: Span,
+    /// What the output buffer holds before each run.
+    blank: Buffer,
+    /// Packed once for each packing, and for each mode, so that the packing shaders run in both.
+    weights: HashMap<(Packing, Checks), Weights>,
+}
+
+impl Stage<'_> {
+    /// Binds the plan to the staged buffers and runs it twice.
+    ///
+    /// # Errors
+    /// What packing, binding, running and reading back say.
+    pub fn run(&mut self, plan: &Plan) -> Result<Outcome> {
+        let key = (plan.packing(), plan.checks());
+        if !self.weights.contains_key(&key) {
+            let packed = self.pack(plan)?;
+            self.weights.insert(key, packed);
+        }
+        let weights = self.weights.get(&key).ok_or_else(|| Error::Internal("packed weights are gone".into()))?;
+        let mut buffers = Buffers::new(self.input.slice(), self.output.slice());
+        if let Some(residual) = &self.residual {
+            buffers = buffers.residual(residual.slice());
+        }
+        let bound = plan.bind_blocking(weights, &buffers)?;
+        let first = self.execute(&bound)?;
+        let second = self.execute(&bound)?;
+        Ok(Outcome::read(&first, &second, self.output.before as usize, self.output.length as usize))
+    }
+
+    fn pack(&self, plan: &Plan) -> Result<Weights> {
+        let mut weights = match &self.weight {
+            Some(weight) => WeightData::new(weight.slice()),
+            None => WeightData::new(&self.data.weight[..]),
+        };
+        if let Some(bias) = &self.data.bias {
+            weights = weights.bias(&bias[..]);
+        }
+        if let Some(slopes) = &self.data.slopes {
+            weights = weights.slopes(&slopes[..]);
+        }
+        plan.weights_blocking(&weights)
+    }
+
+    /// Runs once on a blank output, and reads the whole output buffer.
+    fn execute(&self, bound: &Bound) -> Result<Vec<f32>> {
+        let device = self.engine.device();
+        let mut encoder =
+            device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("check blank output") });
+        encoder.copy_buffer_to_buffer(&self.blank, 0, &self.output.buffer, 0, self.blank.size());
+        self.engine.queue().submit([encoder.finish()]);
+        bound.run_blocking()?;
+        self.engine.read_blocking(self.output.buffer.slice(..))
+    }
+}
+
+/// What a run left in the output buffer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The outputs.
+    pub output: Vec<f32>,
+    /// What is wrong with the run as such, whatever the values are: a guard zone was changed, an output was not
+    /// written, or a second run gave other bits.
+    pub defect: Option<String>,
+}
+
+impl Outcome {
+    /// Takes apart the output buffer as two runs left it.
+    fn read(first: &[f32], second: &[f32], before: usize, length: usize) -> Self {
+        let output = first.get(before..before + length).unwrap_or_default().to_vec();
+        let defect = defect(first, before, length).or_else(|| {
+            let differing = first.iter().zip(second).position(|(a, b)| a.to_bits() != b.to_bits())?;
+            Some(format!(
+                "the second run gave other bits: {} became {} at output element {}",
+                first[differing],
+                second[differing],
+                differing as i64 - before as i64
+            ))
+        });
+        Self { output, defect }
+    }
+}
+
+/// The first thing that is wrong with an output buffer, whatever its values are.
+fn defect(buffer: &[f32], before: usize, length: usize) -> Option<String> {
+    let end = before + length;
+    if buffer.len() < end {
+        return Some(format!("{} elements were read back instead of at least {end}", buffer.len()));
+    }
+    let untouched = |value: &f32| value.to_bits() == PATTERN;
+    if let Some(index) = buffer[..before].iter().rposition(|value| !untouched(value)) {
+        return Some(format!("element {} before the output was overwritten with {}", before - index, buffer[index]));
+    }
+    if let Some(index) = buffer[end..].iter().position(|value| !untouched(value)) {
+        return Some(format!("element {} after the output was overwritten with {}", index + 1, buffer[end + index]));
+    }
+    let missing = buffer[before..end].iter().filter(|value| untouched(value)).count();
+    let first = buffer[before..end].iter().position(untouched)?;
+    Some(format!("{missing} of {length} outputs were not written, the first of them element {first}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: usize = 3;
+
+    fn buffer() -> Vec<f32> {
+        guarded(&[1.0, -0.0, 3.0], BEFORE as u64, 2)
+    }
+
+    fn defect_of(buffer: &[f32]) -> Option<String> {
+        Outcome::read(buffer, buffer, BEFORE, 3).defect
+    }
+
+    #[test]
+    fn a_good_run_has_no_defect() {
+        let outcome = Outcome::read(&buffer(), &buffer(), BEFORE, 3);
+        assert_eq!(outcome, Outcome { output: vec![1.0, -0.0, 3.0], defect: None });
+    }
+
+    #[test]
+    fn a_write_on_either_side_shows() {
+        for (index, words) in
+            [(0, "3 before"), (2, "1 before"), (6, "1 after"), (7, "2 after")].map(|(i, w)| (i, format!("element {w}")))
+        {
+            for value in [0.5, f32::NAN] {
+                let mut buffer = buffer();
+                buffer[index] = value;
+                let defect = defect_of(&buffer).unwrap();
+                assert!(defect.contains(&words), "{defect}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_output_that_was_not_written_shows() {
+        let mut buffer = buffer();
+        buffer[4] = f32::from_bits(PATTERN);
+        assert!(defect_of(&buffer).unwrap().contains("1 of 3 outputs were not written, the first of them element 1"));
+        // A kernel's own NaN is a value; the comparison deals with it.
+        buffer[4] = f32::NAN;
+        assert_eq!(defect_of(&buffer), None);
+    }
+
+    #[test]
+    fn other_bits_in_a_second_run_show() {
+        let mut second = buffer();
+        second[4] = 0.0;
+        let defect = Outcome::read(&buffer(), &second, BEFORE, 3).defect.unwrap();
+        assert!(defect.contains("second run") && defect.contains("element 1"), "{defect}");
+    }
+
+    #[test]
+    fn a_short_buffer_is_a_defect() {
+        assert!(defect_of(&buffer()[..4]).unwrap().contains("4 elements"));
+    }
+
+    #[test]
+    fn no_outputs_are_no_defect() {
+        let buffer = guarded(&[], 4, 4);
+        assert_eq!(Outcome::read(&buffer, &buffer, 4, 0), Outcome { output: Vec::new(), defect: None });
+    }
+
+    #[test]
+    fn placements_reach_every_remainder() {
+        let offsets: Vec<Placement> = (0..300).map(Placement::numbered).collect();
+        for remainder in 0..64 {
+            assert!(offsets.iter().any(|p| p.input % 64 == remainder), "input {remainder}");
+            assert!(offsets.iter().any(|p| p.output % 64 == remainder), "output {remainder}");
+        }
+        assert!(offsets.iter().any(|p| p.weight.is_none()) && offsets.iter().any(|p| p.weight.is_some()));
+    }
+
+    #[test]
+    fn every_variant_is_a_unit_in_both_modes() {
+        let units = Unit::all();
+        assert_eq!(units.len(), 2 * Kernel::ALL.iter().map(|kernel| kernel.variants().len()).sum::<usize>());
+    }
+}

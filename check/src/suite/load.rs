@@ -1,0 +1,332 @@
+//! Reading the files of a suite.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use wgpu_conv::reference::Reference;
+use wgpu_conv::{Activation, Error, Problem};
+
+use super::describe::{self, Described, Shapes, Wanted};
+use super::{Content, SuiteCase, SuiteError, TensorCase};
+use crate::data::ProblemData;
+use crate::report::SkipKind;
+use crate::tensor_file::{FileTensor, TensorFile};
+
+type Result<T, E = SuiteError> = std::result::Result<T, E>;
+
+/// Cases with tensors.
+pub(super) fn tensors(folder: &Path, json: &str, safetensors: &str) -> Result<Vec<SuiteCase>> {
+    let read = TensorFile::read(&folder.join(safetensors));
+    let file = read.map_err(|message| SuiteError::File { file: safetensors.into(), message })?;
+    cases(folder, json, Some("float32"), |entry, dimensions, activation| {
+        Ok(Content::Tensors(tensor_case(entry, &file, dimensions, activation)?.map(Box::new)))
+    })
+}
+
+/// Cases that must be an error.
+pub(super) fn refusals(folder: &Path, json: &str) -> Result<Vec<SuiteCase>> {
+    cases(folder, json, Some("float32"), |entry, dimensions, activation| {
+        if entry.text("expect")? != "error" {
+            return Err(entry.error("\"expect\" must be \"error\""));
+        }
+        entry.geometry()?;
+        let shapes = Shapes {
+            input: entry.value("input_shape")?.clone(),
+            weight: entry.value("weight_shape")?.clone(),
+            bias: entry.optional("bias_shape").cloned(),
+            residual: entry.optional("residual_shape").cloned(),
+        };
+        let described =
+            activation.and_then(|activation| describe::describe(entry.map, dimensions, &shapes, activation));
+        Ok(Content::Refusal(described.map(|described| described.problem)))
+    })
+}
+
+/// Rows of sizes.
+pub(super) fn shapes(folder: &Path, json: &str, max_macs: u64) -> Result<Vec<SuiteCase>> {
+    // Rows have no dtype; they are about sizes.
+    cases(folder, json, None, |entry, dimensions, activation| {
+        let content = activation.and_then(|activation| shape_content(entry, dimensions, activation, max_macs));
+        Ok(content.unwrap_or_else(|error| Content::Shape(Err(error))))
+    })
+}
+
+/// The activation with its slopes, or what is wrong with it.
+type ActivationResult = Result<(Activation, Option<Value>), Error>;
+
+/// Reads a list of cases; those that are not supported are skipped without looking at the rest of them. `dtype` is the
+/// one that is supported, or `None` if the cases have none.
+fn cases(
+    folder: &Path,
+    file: &str,
+    dtype: Option<&str>,
+    read: impl Fn(&Entry<'_>, usize, ActivationResult) -> Result<Content>,
+) -> Result<Vec<SuiteCase>> {
+    let unreadable = |message: String| SuiteError::File { file: file.into(), message };
+    let bytes = std::fs::read(folder.join(file)).map_err(|error| unreadable(error.to_string()))?;
+    let values: Vec<Value> =
+        serde_json::from_slice(&bytes).map_err(|error| unreadable(format!("not a JSON list of cases: {error}")))?;
+    let mut cases = Vec::with_capacity(values.len());
+    for (index, value) in values.iter().enumerate() {
+        let position = format!("number {}", index + 1);
+        let Some(map) = value.as_object() else {
+            return Err(SuiteError::Case { file: file.into(), case: position, message: "not a JSON object".into() });
+        };
+        let name = Entry { file, name: &position, map }.text("name")?.to_string();
+        let entry = Entry { file, name: &name, map };
+        let content = entry.content(dtype, &read)?;
+        cases.push(SuiteCase { file: file.into(), name, content });
+    }
+    Ok(cases)
+}
+
+/// One case in a JSON file.
+struct Entry<'a> {
+    file: &'a str,
+    name: &'a str,
+    map: &'a Map<String, Value>,
+}
+
+impl Entry<'_> {
+    fn error(&self, message: impl Into<String>) -> SuiteError {
+        SuiteError::Case { file: self.file.into(), case: self.name.into(), message: message.into() }
+    }
+
+    fn value(&self, field: &str) -> Result<&Value> {
+        self.map.get(field).ok_or_else(|| self.error(format!("the field {field:?} is missing")))
+    }
+
+    /// A field that may be absent or null.
+    fn optional(&self, field: &str) -> Option<&Value> {
+        self.map.get(field).filter(|value| !value.is_null())
+    }
+
+    fn text(&self, field: &str) -> Result<&str> {
+        let value = self.value(field)?;
+        value.as_str().ok_or_else(|| self.error(format!("the field {field:?} must be a text, and is {value}")))
+    }
+
+    /// The fields that every convolution has must be there; what they hold is looked at later.
+    fn geometry(&self) -> Result<()> {
+        ["stride", "padding_begin", "padding_end", "dilation", "groups", "padding_mode"]
+            .into_iter()
+            .try_for_each(|field| self.value(field).map(|_| ()))
+    }
+
+    fn content(
+        &self,
+        supported_dtype: Option<&str>,
+        read: impl Fn(&Self, usize, ActivationResult) -> Result<Content>,
+    ) -> Result<Content> {
+        let op = self.text("op")?;
+        let dimensions = self.value("spatial_dims")?;
+        let spatial_dims = dimensions.as_u64().filter(|&count| count > 0).ok_or_else(|| {
+            self.error(format!("the field \"spatial_dims\" must be a number from 1 on, and is {dimensions}"))
+        })?;
+        let dtype = match supported_dtype {
+            Some(_) => self.text("dtype")?,
+            None => "float32",
+        };
+        let skip = |op: String| Ok(Content::Skipped(SkipKind { op, spatial_dims, dtype: dtype.into() }));
+        if op != "conv" || !(1..=2).contains(&spatial_dims) || supported_dtype.is_some_and(|wanted| dtype != wanted) {
+            return skip(op.into());
+        }
+        let activation = match describe::activation(self.map.get("activation").unwrap_or(&Value::Null)) {
+            Ok(Wanted::Unsupported(activation)) => return skip(format!("{op} with {activation}")),
+            Ok(Wanted::Known(activation, slopes)) => Ok((activation, slopes)),
+            Err(error) => Err(error),
+        };
+        read(self, spatial_dims as usize, activation)
+    }
+
+    /// The tensor that a field names.
+    fn tensor<'t>(&self, file: &'t TensorFile, field: &str) -> Result<&'t FileTensor> {
+        let key = self.text(field)?;
+        file.get(key).ok_or_else(|| self.error(format!("the {field} tensor {key:?} is not in the safetensors file")))
+    }
+
+    /// The tensor that a field names, unless that is absent or null.
+    fn optional_tensor<'t>(&self, file: &'t TensorFile, field: &str) -> Result<Option<&'t FileTensor>> {
+        self.optional(field).map(|_| self.tensor(file, field)).transpose()
+    }
+
+    fn floats(&self, tensor: &FileTensor, field: &str) -> Result<Vec<f32>> {
+        tensor.to_f32().ok_or_else(|| {
+            self.error(format!("the {field} tensor has dtype {:?}; the case says float32", tensor.dtype))
+        })
+    }
+
+    /// The bound of each expected value: abs + rel · |expected|.
+    fn bounds(&self, expected: &[f64]) -> Result<Vec<f64>> {
+        let value = self.value("tolerance")?;
+        let part = |name: &str| {
+            value.get(name).and_then(Value::as_f64).filter(|part| part.is_finite() && *part >= 0.0).ok_or_else(|| {
+                self.error(format!("the tolerance must have a number {name:?} that is not negative, and is {value}"))
+            })
+        };
+        let (abs, rel) = (part("abs")?, part("rel")?);
+        Ok(expected.iter().map(|value| abs + rel * value.abs()).collect())
+    }
+}
+
+fn tensor_case(
+    entry: &Entry<'_>,
+    file: &TensorFile,
+    dimensions: usize,
+    activation: ActivationResult,
+) -> Result<Result<TensorCase, Error>> {
+    entry.geometry()?;
+    let input = entry.tensor(file, "input")?;
+    let weight = entry.tensor(file, "weight")?;
+    let bias = entry.optional_tensor(file, "bias")?;
+    let residual = entry.optional_tensor(file, "residual")?;
+    let expected = entry.tensor(file, "expected")?;
+    let expected_values = expected.to_f64().ok_or_else(|| {
+        entry.error(format!("the expected tensor has dtype {:?}; it must be F32 or F64", expected.dtype))
+    })?;
+    let bounds = entry.bounds(&expected_values)?;
+    let floats = |field: &str, tensor: Option<&FileTensor>| tensor.map(|t| entry.floats(t, field)).transpose();
+    let mut data = ProblemData {
+        input: entry.floats(input, "input")?,
+        weight: entry.floats(weight, "weight")?,
+        bias: floats("bias", bias)?,
+        residual: floats("residual", residual)?,
+        slopes: None,
+        exact: false,
+    };
+    let shape = |tensor: &FileTensor| json!(tensor.shape);
+    let shapes =
+        Shapes { input: shape(input), weight: shape(weight), bias: bias.map(shape), residual: residual.map(shape) };
+    let described = activation
+        .and_then(|activation| describe::describe(entry.map, dimensions, &shapes, activation))
+        .and_then(|described| {
+            let required = describe::output_shape(&described.problem, dimensions);
+            describe::same_shape("expected", &shape(expected), &required)?;
+            Ok(described)
+        });
+    Ok(described.map(|Described { problem, slopes }| {
+        data.slopes = slopes;
+        TensorCase { problem, data, expected: Reference { values: expected_values, bounds } }
+    }))
+}
+
+/// The problem of a row of sizes, with a batch that keeps it within `max_macs`.
+fn shape_content(
+    entry: &Entry<'_>,
+    dimensions: usize,
+    activation: (Activation, Option<Value>),
+    max_macs: u64,
+) -> Result<Content, Error> {
+    let field = |name: &str| entry.map.get(name).cloned().unwrap_or(Value::Null);
+    let list = |name: &str, head: [Value; 2]| match field(name) {
+        Value::Array(sizes) => Value::Array(head.into_iter().chain(sizes).collect()),
+        other => other,
+    };
+    let per_group = || field("cin").as_u64()?.checked_div(field("groups").as_u64()?);
+    let problem = |batch: Value| -> Result<Problem, Error> {
+        let shapes = Shapes {
+            input: list("input", [batch, field("cin")]),
+            weight: list("kernel", [field("cout"), json!(per_group().unwrap_or(0))]),
+            bias: Some(json!([field("cout")])),
+            residual: None,
+        };
+        Ok(describe::describe(entry.map, dimensions, &shapes, activation.clone())?.problem)
+    };
+    let as_given = problem(field("n"))?;
+    if as_given.macs() <= max_macs {
+        return Ok(Content::Shape(Ok(as_given)));
+    }
+    // A batch of 0 has no multiply-adds, so there is at least one image.
+    let per_image = as_given.macs() / u64::from(as_given.input_shape()[0]);
+    if per_image > max_macs {
+        let op = format!("conv of more than {max_macs} multiply-adds an image");
+        return Ok(Content::Skipped(SkipKind { op, spatial_dims: dimensions as u64, dtype: "float32".into() }));
+    }
+    Ok(Content::Shape(Ok(problem(json!(max_macs / per_image))?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is loaded from a folder with these files.
+    fn load<T>(files: &[(&str, &[u8])], load: impl FnOnce(&Path) -> Result<T>) -> T {
+        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+        let folder = std::env::temp_dir().join(format!("wgpu-conv-load-{}-{}", std::process::id(), names.join("-")));
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, bytes) in files {
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+        let loaded = load(&folder);
+        std::fs::remove_dir_all(&folder).unwrap();
+        loaded.unwrap()
+    }
+
+    fn case(name: &str, changes: Value) -> Value {
+        let mut case = json!({"name": name, "op": "conv", "spatial_dims": 1, "dtype": "float32", "stride": [1],
+            "padding_begin": [1], "padding_end": [0], "dilation": [1], "groups": 1, "padding_mode": "zeros",
+            "activation": {"type": "prelu", "alpha": 0.5}, "input": "x", "weight": "w", "bias": null, "residual": "y",
+            "expected": "y", "tolerance": {"abs": 0.5, "rel": 0.25}});
+        let changes = changes.as_object().unwrap().clone();
+        case.as_object_mut().unwrap().extend(changes);
+        case
+    }
+
+    #[test]
+    fn tensor_cases_are_loaded_and_others_skipped() {
+        let header = json!({"x": {"dtype": "F32", "shape": [1, 1, 3], "data_offsets": [0, 12]},
+            "w": {"dtype": "F32", "shape": [1, 1, 2], "data_offsets": [12, 20]},
+            "y": {"dtype": "F32", "shape": [1, 1, 3], "data_offsets": [20, 32]}})
+        .to_string();
+        let numbers = [1.0_f32, 2.0, 3.0, 10.0, 20.0, 100.0, -200.0, 300.0].map(f32::to_le_bytes);
+        let tensors = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &numbers.concat()].concat();
+        let cases = json!([
+            case("row", json!({})),
+            case("other op", json!({"op": "deform_conv"})),
+            case("other rank", json!({"spatial_dims": 3})),
+            case("other dtype", json!({"dtype": "float16", "input": "absent"})),
+            case("other activation", json!({"activation": {"type": "hardsigmoid", "alpha": 0.2, "beta": 0.5}})),
+        ]);
+        let files = [("a.json", cases.to_string().into_bytes()), ("a.safetensors", tensors)];
+        let loaded = load(&files.each_ref().map(|(name, bytes)| (*name, &bytes[..])), |folder| {
+            super::tensors(folder, "a.json", "a.safetensors")
+        });
+        let Content::Tensors(Ok(first)) = &loaded[0].content else { panic!("{:?}", loaded[0]) };
+        assert_eq!(first.problem.to_string(), "n1c1h1w3o1k1x2p0,0,1,0:nobias+residual+prelu");
+        assert_eq!((&first.data.input[..], &first.data.weight[..]), (&[1.0, 2.0, 3.0][..], &[10.0, 20.0][..]));
+        assert_eq!(first.data.slopes.as_deref(), Some(&[0.5][..]));
+        assert_eq!(first.expected.values, [100.0, -200.0, 300.0]);
+        assert_eq!(first.expected.bounds, [25.5, 50.5, 75.5]);
+        let skipped: Vec<String> = loaded[1..]
+            .iter()
+            .map(|case| match &case.content {
+                Content::Skipped(kind) => format!("{} {} {}", kind.op, kind.spatial_dims, kind.dtype),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(
+            skipped,
+            ["deform_conv 1 float32", "conv 3 float32", "conv 1 float16", "conv with hardsigmoid 1 float32"]
+        );
+    }
+
+    #[test]
+    fn batches_of_rows_are_lowered() {
+        let row =
+            json!([{"name": "row", "op": "conv", "spatial_dims": 2, "n": 50, "cin": 4, "input": [8, 8], "cout": 6,
+            "kernel": [3, 3], "stride": [1, 1], "padding_begin": [1, 1], "padding_end": [1, 1], "dilation": [1, 1],
+            "groups": 2}])
+            .to_string();
+        // One image has 8 · 8 · 6 outputs of 2 · 9 products each.
+        const IMAGE: u64 = 64 * 6 * 18;
+        let content = |max_macs| {
+            let files = [("b_shapes.json", row.as_bytes())];
+            load(&files, |folder| shapes(folder, "b_shapes.json", max_macs)).remove(0).content
+        };
+        for (max_macs, batch) in [(u64::MAX, 50), (50 * IMAGE, 50), (50 * IMAGE - 1, 49), (4 * IMAGE, 4), (IMAGE, 1)] {
+            let expected = format!("n{batch}c4h8w8o6k3p1g2").parse().unwrap();
+            assert_eq!(content(max_macs), Content::Shape(Ok(expected)));
+        }
+        assert!(matches!(content(IMAGE - 1), Content::Skipped(kind) if kind.op.contains("more than 6911")));
+    }
+}

@@ -1,0 +1,129 @@
+//! The built-in table of named problems: each parameter alone and in pairs, the tails of every tile, extremes, and the
+//! shapes that broke other implementations.
+//!
+//! Most problems have a few hundred thousand multiply-adds at most, so that every kernel variant runs through all of
+//! them in minutes on a software adapter. Shaders are compiled per kernel size, stride, dilation and so on, but not per
+//! image size or number of channels, so the long sweeps vary only the latter.
+
+mod features;
+mod geometry;
+mod sizes;
+
+use wgpu_conv::{Problem, Result};
+
+/// A named problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is there for, in words joined by hyphens; unique in the table.
+    pub name: String,
+    /// The problem string; unique in the table.
+    pub problem: String,
+}
+
+impl Entry {
+    fn new(name: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { name: name.into(), problem: problem.into() }
+    }
+
+    /// The problem. (A test reads every string of the table.)
+    ///
+    /// # Errors
+    /// What reading a problem string says.
+    pub fn parse(&self) -> Result<Problem> {
+        self.problem.parse()
+    }
+}
+
+/// All named problems, in a fixed order.
+pub fn entries() -> Vec<Entry> {
+    let sections: [fn() -> Vec<Entry>; 17] = [
+        features::alone,
+        features::pairs,
+        sizes::channel_tails,
+        sizes::image_tails,
+        sizes::batches_and_primes,
+        sizes::long_axes,
+        geometry::kernels,
+        geometry::strides_and_dilations,
+        geometry::paddings,
+        geometry::padding_modes,
+        geometry::named_paddings,
+        features::groups,
+        features::one_dimensional,
+        features::activations,
+        features::no_input_channels,
+        sizes::small_workloads,
+        features::traps,
+    ];
+    sections.iter().flat_map(|section| section()).collect()
+}
+
+/// Entries from pairs of literals.
+fn listed(rows: &[(&str, &str)]) -> Vec<Entry> {
+    rows.iter().map(|&(name, problem)| Entry::new(name, problem)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn there_are_enough_and_no_two_are_alike() {
+        let entries = entries();
+        assert!(entries.len() >= 300, "{}", entries.len());
+        let (mut names, mut problems) = (BTreeSet::new(), BTreeSet::new());
+        for entry in &entries {
+            assert!(names.insert(&entry.name), "two problems are named {}", entry.name);
+            assert!(problems.insert(&entry.problem), "{}: {} is there twice", entry.name, entry.problem);
+        }
+    }
+
+    #[test]
+    fn every_problem_is_legal_and_written_in_its_shortest_form() {
+        for Entry { name, problem } in entries() {
+            let parsed: Problem = problem.parse().unwrap_or_else(|error| panic!("{name}: {problem}: {error}"));
+            assert_eq!(parsed.to_string(), problem, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_small() {
+        let problems: Vec<Problem> = entries().iter().map(|entry| entry.parse().unwrap()).collect();
+        assert!(problems.iter().all(|problem| problem.macs() <= 4_000_000));
+        let large = problems.iter().filter(|problem| problem.macs() > 300_000).count();
+        assert!(large <= 20, "{large} problems have more than 300,000 multiply-adds");
+    }
+
+    #[test]
+    fn names_are_plain() {
+        for Entry { name, .. } in entries() {
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(name.chars().all(plain) && !name.contains("--"), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_the_table_promises_is_in_it() {
+        let problems: Vec<Problem> = entries().iter().map(|entry| entry.parse().unwrap()).collect();
+        let seen = |what: &str, test: &dyn Fn(&Problem) -> bool| {
+            assert!(problems.iter().any(test), "no problem with {what}");
+        };
+        for channels in (1..=9).chain([15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129]) {
+            seen("so many output channels", &|p| p.conv().out_channels == channels);
+            seen("so many input channels", &|p| p.conv().in_channels == channels);
+        }
+        for width in (1..=20).chain([31, 32, 33, 55, 56, 57, 63, 64, 65]) {
+            seen("this width", &|p| p.input_shape()[3] == width);
+        }
+        for batch in [0, 2, 3, 5] {
+            seen("this batch", &|p| p.input_shape()[0] == batch);
+        }
+        seen("no input channels", &|p| p.conv().in_channels == 0);
+        seen("a stride larger than the kernel", &|p| p.conv().stride[0] > p.conv().kernel_size[0]);
+        seen("padding larger than the input", &|p| p.padding().top > p.input_shape()[2]);
+        seen("more than 49 taps", &|p| p.conv().kernel_size.iter().product::<u32>() > 49);
+        seen("depthwise with dilation", &|p| p.in_channels_per_group() == 1 && p.conv().dilation[0] > 1);
+    }
+}
