@@ -128,7 +128,10 @@ impl Bound {
     #[cfg(not(target_family = "wasm"))]
     pub fn run_blocking(&self) -> Result<()> {
         pollster::block_on(self.submit())?;
-        wait(self.engine.device(), self.engine.lost())
+        let (device, lost) = (self.engine.device(), self.engine.lost());
+        wait(device, lost)?;
+        // Nobody reports a device that was lost while the work ran: this looks.
+        pollster::block_on(scoped(device, lost, "waiting for the GPU", || ()).1)
     }
 
     pub(crate) fn start(plan: &Plan, weights: &Weights, buffers: &Buffers<'_>) -> Result<Pending<Self>> {

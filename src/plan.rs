@@ -5,7 +5,7 @@ use std::future::Future;
 
 use crate::bind::{Bound, Buffers};
 use crate::engine::{Engine, Layout};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::Pending;
 use crate::kernels::{Aliasing, Checks, Choice, Kernel, Tiling};
 use crate::params::Params;
@@ -53,7 +53,7 @@ impl Plan {
         selection: Selection,
     ) -> Result<Pending<Self>> {
         let Selection { choice, candidates, .. } = selection;
-        let refused = |refusal: String| crate::Error::Refused {
+        let refused = |refusal: String| Error::Refused {
             kernel: format!("{} {}", choice.kernel, choice.name()),
             problem: problem.to_string(),
             refusal,
@@ -134,14 +134,6 @@ impl Plan {
     /// # Errors
     /// [`Error::Length`], [`Error::Missing`], [`Error::Unexpected`], [`Error::BufferTooSmall`],
     /// [`Error::BufferAlignment`], [`Error::BufferUsage`], [`Error::Limit`], or wgpu's.
-    ///
-    /// [`Error::Length`]: crate::Error::Length
-    /// [`Error::Missing`]: crate::Error::Missing
-    /// [`Error::Unexpected`]: crate::Error::Unexpected
-    /// [`Error::BufferTooSmall`]: crate::Error::BufferTooSmall
-    /// [`Error::BufferAlignment`]: crate::Error::BufferAlignment
-    /// [`Error::BufferUsage`]: crate::Error::BufferUsage
-    /// [`Error::Limit`]: crate::Error::Limit
     pub fn weights(&self, data: &WeightData<'_>) -> impl Future<Output = Result<Weights>> + wgpu::WasmNotSend + use<> {
         let started = self
             .engine
@@ -154,7 +146,7 @@ impl Plan {
     /// Packs weights that were made with [`WeightData::keep_raw`] for this plan's kernel, without an upload. Submits.
     ///
     /// # Errors
-    /// [`Error::Missing`](crate::Error::Missing) if they do not carry the raw weight, and as [`Plan::weights`].
+    /// [`Error::Missing`] if they do not carry the raw weight, and as [`Plan::weights`].
     pub fn repack(&self, weights: &Weights) -> impl Future<Output = Result<Weights>> + wgpu::WasmNotSend + use<> {
         let started = weights.repack(&self.engine, &self.problem, self.packing());
         async move { started?.await }
@@ -170,17 +162,6 @@ impl Plan {
     /// [`Error::WeightsMismatch`], [`Error::Packing`], [`Error::ForeignEngine`], [`Error::Missing`],
     /// [`Error::Unexpected`], [`Error::BufferTooSmall`], [`Error::BufferAlignment`], [`Error::BufferUsage`],
     /// [`Error::Overlap`], [`Error::Limit`], or wgpu's.
-    ///
-    /// [`Error::WeightsMismatch`]: crate::Error::WeightsMismatch
-    /// [`Error::Packing`]: crate::Error::Packing
-    /// [`Error::ForeignEngine`]: crate::Error::ForeignEngine
-    /// [`Error::Missing`]: crate::Error::Missing
-    /// [`Error::Unexpected`]: crate::Error::Unexpected
-    /// [`Error::BufferTooSmall`]: crate::Error::BufferTooSmall
-    /// [`Error::BufferAlignment`]: crate::Error::BufferAlignment
-    /// [`Error::BufferUsage`]: crate::Error::BufferUsage
-    /// [`Error::Overlap`]: crate::Error::Overlap
-    /// [`Error::Limit`]: crate::Error::Limit
     pub fn bind(
         &self,
         weights: &Weights,
@@ -237,13 +218,27 @@ impl Plan {
     }
 }
 
+/// Most segments of a plan: each has parameters of its own, and their place in a buffer is counted with 32 bits.
+const MAX_SEGMENTS: u32 = 1 << 16;
+
 /// Divides the tiles so that no segment has more multiply-adds than the engine's bound (or more than one tile, where a
 /// single one exceeds it), nor more workgroups than a grid can have.
 fn segments(engine: &Engine, tiling: &Tiling) -> Result<Vec<Segment>> {
     let per_dimension = u64::from(engine.capabilities().limits.max_compute_workgroups_per_dimension);
     let most = (engine.max_segment_macs() / tiling.tile_macs.max(1))
         .clamp(1, per_dimension.saturating_mul(per_dimension).max(1));
-    let step = most.min(tiling.tiles.into()) as u32;
+    let step = most.min(tiling.tiles.into()).max(1) as u32;
+    let count = tiling.tiles.div_ceil(step);
+    if count > MAX_SEGMENTS {
+        return Err(Error::TooLarge {
+            what: "the number of segments",
+            factors: format!("{} tiles of {} multiply-adds, {step} tiles in a segment", tiling.tiles, tiling.tile_macs),
+            limit: format!(
+                "{MAX_SEGMENTS}; raise EngineOptions::max_segment_macs, which is {}",
+                engine.max_segment_macs()
+            ),
+        });
+    }
     let mut segments = Vec::new();
     let mut begin = 0;
     while begin < tiling.tiles {
