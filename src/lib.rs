@@ -1,4 +1,4 @@
-//! wgpu-conv
+#![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
 mod bind;
