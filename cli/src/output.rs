@@ -46,12 +46,15 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Prints a text and a newline on standard output. A closed pipe is an error as any other; `main` ends quietly on it.
 pub fn print(text: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
-        out.write_all(b"\n")?;
-    }
-    Ok(out.flush()?)
+    let attempt = || -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        if !text.ends_with('\n') {
+            out.write_all(b"\n")?;
+        }
+        out.flush()
+    };
+    attempt().context("standard output cannot be written")
 }
 
 /// Prints a line on standard error; nobody reading it is no reason to stop.
