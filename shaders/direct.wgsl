@@ -44,7 +44,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let top = i32(y * stride_h()) - params.pad_top;
     let left = i32(first_x * stride_w()) - params.pad_left;
     // A folded grid's surplus workgroups have a group beyond the last.
-    let safe_group = min(group, params.in_channels / max(params.group_in, 1u) - 1u);
+    let safe_group = min(group, params.out_channels / params.group_out - 1u);
     var plane = params.input_offset + (image * params.in_channels + safe_group * params.group_in) * params.in_plane;
 
     var sums: array<f32, ACCUMULATORS>;

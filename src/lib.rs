@@ -1,4 +1,5 @@
-//! wgpu-conv
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
 mod bind;
 mod capabilities;
 #[cfg(feature = "context")]

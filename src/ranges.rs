@@ -43,7 +43,7 @@ pub(crate) fn prove(problem: &Problem) -> Result<Sizes, String> {
     below("the number of output pixels of the batch", batch * out_height * out_width)?;
     // Packings round the channels of a group up to a multiple of four.
     let rounded = u64::from(conv.groups) * u64::from(problem.out_channels_per_group()).next_multiple_of(4);
-    let packed = rounded.checked_mul(problem.sum_length()).unwrap_or(u64::MAX);
+    let packed = rounded.saturating_mul(problem.sum_length());
     below("the number of weight elements (channels of a group rounded up to 4)", packed)?;
     let padding = problem.padding();
     for (axis, name, output) in [(0, "row", out_height), (1, "column", out_width)] {

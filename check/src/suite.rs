@@ -146,6 +146,11 @@ impl Suite {
         self.cases.len()
     }
 
+    /// Keeps the cases whose names `wanted` accepts.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.cases.retain(|case| wanted(&case.name));
+    }
+
     /// Whether there are no cases.
     pub fn is_empty(&self) -> bool {
         self.cases.is_empty()
@@ -153,7 +158,12 @@ impl Suite {
 
     /// Runs every case on every unit that accepts it and that `filter` admits.
     pub fn run(&self, engine: &Engine, filter: &Filter, progress: &mut dyn Progress) -> Report {
-        run::suite(self, engine, filter, progress)
+        self.run_on(std::slice::from_ref(engine), filter, progress)
+    }
+
+    /// [`Suite::run`] on several engines at once, each with a device of its own.
+    pub fn run_on(&self, engines: &[Engine], filter: &Filter, progress: &mut dyn Progress) -> Report {
+        run::suite(self, engines, filter, progress)
     }
 
     /// The cases that no unit can pass because the library refuses what they describe, with the error.

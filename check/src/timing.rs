@@ -19,15 +19,20 @@ pub struct Timing {
 
 impl Timing {
     fn of(samples_ms: Vec<f64>, on_gpu: bool) -> Self {
-        let mut sorted = samples_ms.clone();
-        sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len() / 2;
-        let median = match sorted.len() {
-            0 => f64::NAN,
-            length if length % 2 == 1 => sorted[middle],
-            _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
-        };
-        Self { median_ms: median, min_ms: sorted.first().copied().unwrap_or(f64::NAN), on_gpu, samples_ms }
+        let min_ms = samples_ms.iter().copied().min_by(f64::total_cmp).unwrap_or(f64::NAN);
+        Self { median_ms: median(&samples_ms), min_ms, on_gpu, samples_ms }
+    }
+}
+
+/// The middle value, or the mean of the two in the middle; NaN where there are none.
+pub fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => f64::NAN,
+        length if length % 2 == 1 => sorted[middle],
+        _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
     }
 }
 

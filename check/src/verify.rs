@@ -1,5 +1,10 @@
 //! Named problems through every kernel, variant and mode.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{slice, thread};
+
 use wgpu_conv::reference::Reference;
 use wgpu_conv::{Checks, Engine, Kernel, Problem, Result};
 
@@ -32,39 +37,94 @@ impl Filter {
 /// where the activation allows it, and with one kind of floats, which must be within the reference's bounds; each twice,
 /// between guard zones. A unit passes if both do.
 pub fn entries(engine: &Engine, entries: &[Entry], filter: &Filter, progress: &mut dyn Progress) -> Report {
+    entries_on(slice::from_ref(engine), entries, filter, progress)
+}
+
+/// [`entries`] on several engines at once, each with a device of its own. Most of the time goes into compiling shaders,
+/// which a software adapter does in the thread of the device's queue: there, an engine for each processor pays.
+pub fn entries_on(engines: &[Engine], entries: &[Entry], filter: &Filter, progress: &mut dyn Progress) -> Report {
     const FLOATS: [DataKind; 3] = [DataKind::Uniform, DataKind::Flat, DataKind::Positive];
-    let mut session = Session::new(engine, filter, progress);
-    for (index, entry) in entries.iter().enumerate() {
-        session.progress.event(Event::Case { index, total: entries.len(), name: &entry.name });
+    let name = |index: usize| entries[index].name.as_str();
+    share(engines, entries.len(), name, filter, progress, |session, index| {
+        let entry = &entries[index];
         let kinds = [DataKind::Integers, FLOATS[index % FLOATS.len()]];
         let case = Case { source: "table", name: &entry.name };
         match entry.parse() {
-            Ok(problem) => case.run(&mut session, &problem, &kinds, index),
+            Ok(problem) => case.run(session, &problem, &kinds, index),
             Err(error) => session.add(case.row(Status::Failed, error.to_string())),
         }
-    }
-    session.report
+    })
 }
 
-/// What a run through many cases carries along.
+/// Hands out the cases 0 to `total` to the engines, each in a thread of its own, and gathers the reports in the order of
+/// the cases.
+pub(crate) fn share<'n>(
+    engines: &[Engine],
+    total: usize,
+    name: impl Fn(usize) -> &'n str + Sync,
+    filter: &Filter,
+    progress: &mut dyn Progress,
+    work: impl Fn(&mut Session<'_>, usize) + Sync,
+) -> Report {
+    let next = AtomicUsize::new(0);
+    let progress = Mutex::new(progress);
+    let tell = |event: Event<'_>| lock(&progress).event(event);
+    let reports = Mutex::new(BTreeMap::new());
+    let worker = |engine: &Engine| {
+        let runner = Runner::new(engine);
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= total {
+                break;
+            }
+            let mut session = Session { runner: &runner, filter, report: Report::default(), tell: &tell };
+            session.tell(Event::Case { index, total, name: name(index) });
+            work(&mut session, index);
+            lock(&reports).insert(index, session.report);
+        }
+    };
+    thread::scope(|scope| {
+        if let Some((first, others)) = engines.split_first() {
+            let worker = &worker;
+            for engine in others {
+                // A thread that cannot be had is not needed: the first one does all the work if need be.
+                let _ = thread::Builder::new().spawn_scoped(scope, move || worker(engine));
+            }
+            worker(first);
+        }
+    });
+    let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut all = Report::default();
+    reports.into_values().for_each(|report| all.merge(report));
+    all
+}
+
+/// What is locked here is whole at any time, even if a thread panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the check of one case works with.
 pub(crate) struct Session<'a> {
-    pub runner: Runner,
+    pub runner: &'a Runner,
     pub filter: &'a Filter,
-    pub report: Report,
-    pub progress: &'a mut dyn Progress,
+    report: Report,
+    tell: &'a (dyn Fn(Event<'_>) + Sync),
 }
 
-impl<'a> Session<'a> {
-    pub fn new(engine: &Engine, filter: &'a Filter, progress: &'a mut dyn Progress) -> Self {
-        Self { runner: Runner::new(engine), filter, report: Report::default(), progress }
-    }
-
+impl Session<'_> {
     pub fn add(&mut self, row: Row) {
-        self.report.add(row, self.progress);
+        self.tell(Event::Row(&row));
+        self.report.add(row);
     }
 
     pub fn skip(&mut self, kind: SkipKind, row: Row) {
-        self.report.skip(kind, row, self.progress);
+        self.tell(Event::Row(&row));
+        self.report.skip(kind, row);
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        (self.tell)(event);
     }
 }
 
@@ -116,10 +176,10 @@ impl Case<'_> {
         let mut trials: Vec<Trial<'_>> = kinds
             .iter()
             .zip(&data)
-            .map(|(&kind, data)| Trial::new(&session.runner, problem, kind, data, Placement::numbered(number as u64)))
+            .map(|(&kind, data)| Trial::new(session.runner, problem, kind, data, Placement::numbered(number as u64)))
             .collect::<Result<_>>()?;
         for unit in units {
-            let result = run_trials(&session.runner, problem, &mut trials, unit);
+            let result = run_trials(session.runner, problem, &mut trials, unit);
             session.add(self.result_row(problem, unit, result));
         }
         Ok(())

@@ -24,8 +24,8 @@ impl Variant {
 const fn variant(name: &'static str, tile: [u32; 3], thread: [u32; 2], generic: bool) -> Variant {
     let variant = Variant { name, tile, thread, generic };
     // Every invocation gathers whole columns, so that a position along K is the same for all of them.
-    assert!(tile[1] % variant.threads() == 0);
-    assert!(thread[0] % 4 == 0 && thread[1] % 4 == 0);
+    assert!(tile[1].is_multiple_of(variant.threads()));
+    assert!(thread[0].is_multiple_of(4) && thread[1].is_multiple_of(4));
     variant
 }
 

@@ -4,30 +4,29 @@ use wgpu_conv::{Engine, Error, Problem};
 
 use super::{Content, Suite, TensorCase};
 use crate::data::DataKind;
-use crate::report::{Event, Progress, Report, Status};
+use crate::report::{Progress, Report, SkipKind, Status};
 use crate::runner::{Placement, Unit, judge};
-use crate::verify::{Case, Filter, Session};
+use crate::verify::{Case, Filter, Session, share};
 
-pub(super) fn suite(suite: &Suite, engine: &Engine, filter: &Filter, progress: &mut dyn Progress) -> Report {
-    let mut session = Session::new(engine, filter, progress);
-    for (index, entry) in suite.cases.iter().enumerate() {
-        session.progress.event(Event::Case { index, total: suite.len(), name: &entry.name });
+pub(super) fn suite(suite: &Suite, engines: &[Engine], filter: &Filter, progress: &mut dyn Progress) -> Report {
+    let name = |index: usize| suite.cases[index].name.as_str();
+    share(engines, suite.len(), name, filter, progress, |session, index| {
+        let entry = &suite.cases[index];
         let case = Case { source: &entry.file, name: &entry.name };
         match &entry.content {
-            Content::Tensors(Ok(tensors)) => run_tensors(&case, &mut session, tensors, index),
-            Content::Shape(Ok(problem)) => case.run(&mut session, problem, &[DataKind::Uniform], index),
+            Content::Tensors(Ok(tensors)) => run_tensors(&case, session, tensors, index),
+            Content::Shape(Ok(problem)) => case.run(session, problem, &[DataKind::Uniform], index),
             Content::Tensors(Err(error)) | Content::Shape(Err(error)) => {
                 session.add(case.row(Status::Failed, format!("no kernel was asked: {error}")));
             }
-            Content::Refusal(outcome) => run_refusal(&case, &mut session, outcome),
+            Content::Refusal(outcome) => run_refusal(&case, session, outcome),
             Content::Skipped(kind) => {
-                let message =
-                    format!("{} in {} dimensions of {} is not supported", kind.op, kind.spatial_dims, kind.dtype);
+                let SkipKind { op, spatial_dims, dtype } = kind;
+                let message = format!("{op} in {spatial_dims} dimensions of {dtype} is not supported");
                 session.skip(kind.clone(), case.row(Status::Skipped, message));
             }
         }
-    }
-    session.report
+    })
 }
 
 fn run_tensors(case: &Case<'_>, session: &mut Session<'_>, tensors: &TensorCase, number: usize) {

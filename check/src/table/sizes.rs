@@ -42,7 +42,7 @@ pub(super) fn batches_and_primes() -> Vec<Entry> {
     let mut entries: Vec<Entry> =
         [0, 2, 3, 5, 17].map(|n| Entry::new(format!("batch-{n}"), format!("n{n}c3h5w7o5k3p1"))).into();
     entries.extend(listed(&[
-        ("batch-0-with-everything", "n0c4h5w7o6k3s2p1g2+residual+relu"),
+        ("batch-0-with-everything", "n0c4h5w7o6k3p1g2+residual+relu"),
         ("batch-3-pointwise", "n3c7h3w3o5k1"),
         ("batch-9-one-pixel", "n9c5h1w1o6k1"),
         ("batch-2-residual", "n2c4h5w6o5k3p1+residual"),

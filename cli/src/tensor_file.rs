@@ -1,0 +1,223 @@
+//! Tensors in files: .npy, and .safetensors with a tensor's name.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use crate::{npy, output};
+
+/// A float32 tensor, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    /// Its sizes, slowest axis first.
+    pub shape: Vec<u64>,
+    /// As many numbers as the product of the sizes.
+    pub data: Vec<f32>,
+}
+
+/// Where a tensor is: `FILE.npy`, `FILE.safetensors` or `FILE.safetensors:NAME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorPath {
+    /// The file.
+    pub file: PathBuf,
+    format: Format,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Format {
+    Npy,
+    /// With the tensor's name, where one is given.
+    Safetensors(Option<String>),
+}
+
+const SAFETENSORS: &str = ".safetensors";
+/// Name of the tensor in a new .safetensors file, where none is given.
+const DEFAULT_NAME: &str = "output";
+
+impl FromStr for TensorPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ends_with = |end: &str| text.len() > end.len() && text.ends_with(end);
+        let (file, format) = if ends_with(".npy") {
+            (text, Format::Npy)
+        } else if ends_with(SAFETENSORS) {
+            (text, Format::Safetensors(None))
+        } else if let Some(at) = text.find(".safetensors:").filter(|&at| at > 0) {
+            let (file, name) = text.split_at(at + SAFETENSORS.len());
+            if name.len() == 1 {
+                return Err(format!("{text:?} has no tensor name after the colon"));
+            }
+            (file, Format::Safetensors(Some(name[1..].to_owned())))
+        } else {
+            return Err(format!(
+                "{text:?} names no tensor file; it must end in .npy, .safetensors or .safetensors:NAME"
+            ));
+        };
+        Ok(Self { file: file.into(), format })
+    }
+}
+
+impl fmt::Display for TensorPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        match &self.format {
+            Format::Safetensors(Some(name)) => write!(f, ":{name}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl TensorPath {
+    /// Reads the tensor; `flag` names it in errors.
+    pub fn read(&self, flag: &str) -> Result<Tensor> {
+        self.read_unnamed().with_context(|| format!("{flag} {self}"))
+    }
+
+    fn read_unnamed(&self) -> Result<Tensor> {
+        let bytes = std::fs::read(&self.file).context("the file cannot be read")?;
+        match &self.format {
+            Format::Npy => npy::read(&bytes),
+            Format::Safetensors(name) => read_safetensors(&bytes, name.as_deref()),
+        }
+    }
+
+    /// Writes the tensor as a new file, or in place of an old one; never a part of it.
+    pub fn write(&self, tensor: &Tensor) -> Result<()> {
+        let bytes = match &self.format {
+            Format::Npy => npy::write(tensor)?,
+            Format::Safetensors(name) => write_safetensors(tensor, name.as_deref().unwrap_or(DEFAULT_NAME))?,
+        };
+        output::write_file(&self.file, &bytes)
+    }
+}
+
+fn read_safetensors(bytes: &[u8], name: Option<&str>) -> Result<Tensor> {
+    check_offsets(bytes)?;
+    let file = SafeTensors::deserialize(bytes)
+        .with_context(|| format!("this is no valid .safetensors file of {} bytes", bytes.len()))?;
+    let mut names = file.names();
+    names.sort_unstable();
+    let known = if names.is_empty() { "none".into() } else { names.join(", ") };
+    let name = match (name, &names[..]) {
+        (Some(name), _) => name,
+        (None, [only]) => only,
+        (None, _) => {
+            bail!("the file has {} tensors; say which one as FILE.safetensors:NAME (there are: {known})", names.len())
+        }
+    };
+    let view = file
+        .tensor(name)
+        .ok()
+        .with_context(|| format!("there is no tensor {name:?} in the file (there are: {known})"))?;
+    ensure!(
+        view.dtype() == Dtype::F32,
+        "the dtype of tensor {name:?} is {:?}; required is F32: convert it with tensor.float() in PyTorch",
+        view.dtype()
+    );
+    Ok(Tensor { shape: view.shape().iter().map(|&size| size as u64).collect(), data: f32_from_le(view.data()) })
+}
+
+/// Compares the offsets in a .safetensors header with the size of the file. The crate adds them up unchecked, and says
+/// less of what is wrong with them; anything else that is malformed is left to it.
+fn check_offsets(bytes: &[u8]) -> Result<()> {
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
+        bail!("this is no .safetensors file: it has {} bytes, and the length of the header alone takes 8", bytes.len());
+    };
+    let length = u64::from_le_bytes(*length);
+    let Some(header) = usize::try_from(length).ok().and_then(|length| rest.get(..length)) else {
+        bail!("the .safetensors header should have {length} bytes; the file has {} after the length", rest.len());
+    };
+    let data = (rest.len() - header.len()) as u64;
+    let header: serde_json::Value = serde_json::from_slice(header)
+        .with_context(|| format!("the .safetensors header of {length} bytes is not JSON"))?;
+    for (name, entry) in header.as_object().into_iter().flatten() {
+        let offsets = entry.get("data_offsets").and_then(|offsets| offsets.as_array());
+        for offset in offsets.into_iter().flatten().filter_map(serde_json::Value::as_u64) {
+            ensure!(offset <= data, "tensor {name:?} reaches to byte {offset} of the data; the file has {data}");
+        }
+    }
+    Ok(())
+}
+
+fn write_safetensors(tensor: &Tensor, name: &str) -> Result<Vec<u8>> {
+    let data: Vec<u32> = tensor.data.iter().map(|value| value.to_bits().to_le()).collect();
+    let shape: Option<Vec<usize>> = tensor.shape.iter().map(|&size| usize::try_from(size).ok()).collect();
+    let shape =
+        shape.with_context(|| format!("shape {} exceeds this machine's addresses", shape_text(&tensor.shape)))?;
+    let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(&data))?;
+    Ok(safetensors::serialize([(name, view)], None)?)
+}
+
+/// Little-endian float32 numbers; a remainder of fewer than four bytes is left out.
+pub(crate) fn f32_from_le(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect()
+}
+
+/// The product of the sizes.
+pub(crate) fn element_count(shape: &[u64]) -> Result<u64> {
+    if shape.contains(&0) {
+        return Ok(0);
+    }
+    shape
+        .iter()
+        .try_fold(1u64, |count, &size| count.checked_mul(size))
+        .with_context(|| format!("shape {} has more elements than 64 bits can count", shape_text(shape)))
+}
+
+/// A shape as Python writes a tuple.
+pub(crate) fn shape_text<T: fmt::Display>(shape: &[T]) -> String {
+    let sizes: Vec<String> = shape.iter().map(ToString::to_string).collect();
+    format!("({}{})", sizes.join(", "), if sizes.len() == 1 { "," } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_apart() {
+        let path = |text: &str| text.parse::<TensorPath>();
+        assert_eq!(path("a/x.npy").unwrap().format, Format::Npy);
+        assert_eq!(path("x.safetensors").unwrap().format, Format::Safetensors(None));
+        let named = path("dir:1/x.safetensors:layer:0.weight").unwrap();
+        assert_eq!(named.file, PathBuf::from("dir:1/x.safetensors"));
+        assert_eq!(named.format, Format::Safetensors(Some("layer:0.weight".into())));
+        assert_eq!(named.to_string(), "dir:1/x.safetensors:layer:0.weight");
+        for bad in ["", "x", "x.npz", ".npy", "x.npy:name", "x.safetensors:", ".safetensors:a"] {
+            assert!(path(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn safetensors_round_trip() {
+        let tensor = Tensor { shape: vec![1, 2, 3], data: vec![0.0, -1.0, 2.5, f32::MIN_POSITIVE, 4.0, -0.0] };
+        let bytes = write_safetensors(&tensor, "a").unwrap();
+        assert_eq!(read_safetensors(&bytes, Some("a")).unwrap(), tensor);
+        assert_eq!(read_safetensors(&bytes, None).unwrap(), tensor);
+        let error = read_safetensors(&bytes, Some("b")).unwrap_err().to_string();
+        assert!(error.contains("\"b\"") && error.contains("there are: a"), "{error}");
+        for length in 0..bytes.len() {
+            assert!(read_safetensors(&bytes[..length], None).is_err(), "{length} bytes");
+        }
+    }
+
+    /// Eight tensors of 2^61 - 1 bytes: the crate's own sum of header and data would overflow.
+    #[test]
+    fn offsets_near_the_end_of_64_bits_are_refused() {
+        let size = (1u64 << 61) - 1;
+        let entries: Vec<String> = (0..8)
+            .map(|i| {
+                format!(r#""t{i}":{{"dtype":"I8","shape":[{size}],"data_offsets":[{},{}]}}"#, i * size, (i + 1) * size)
+            })
+            .collect();
+        let header = format!("{{{}}}", entries.join(","));
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        let error = read_safetensors(&bytes, None).unwrap_err().to_string();
+        assert!(error.contains("the file has 0"), "{error}");
+    }
+}

@@ -1,0 +1,5 @@
+//! The program, run as a process: what it computes and prints, and what it says of malformed input.
+
+mod bad_input;
+mod results;
+mod support;
