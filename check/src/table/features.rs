@@ -220,5 +220,8 @@ pub(super) fn traps() -> Vec<Entry> {
         ("trap-first-layer", "n1c3h33w35o16k3s2p1"),
         // Sums that overflow half precision.
         ("trap-long-sum", "n1c5000h3w3o4k1"),
+        // llvmpipe ends every loop of an invocation, without a word, after 65,535 rounds of all its loops together.
+        ("trap-sum-of-30000", "n1c30000h1w1o1k1"),
+        ("trap-sum-of-63000", "n1c7000h3w3o1k3"),
     ])
 }
