@@ -179,7 +179,8 @@ impl Engine {
     /// A storage buffer that holds `data` (usages STORAGE, COPY_SRC and COPY_DST).
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::Gpu`] or [`Error::Limit`] from wgpu.
+    /// [`Error::Limit`] if it exceeds the device's largest buffer; [`Error::OutOfMemory`], [`Error::Gpu`] or
+    /// [`Error::DeviceLost`] from wgpu.
     pub fn buffer_from(&self, label: &str, data: &[f32]) -> Result<wgpu::Buffer> {
         self.make_buffer(label, data.len() as u64, Some(bytemuck::cast_slice(data)))
     }
@@ -187,7 +188,8 @@ impl Engine {
     /// A storage buffer for so many elements, all zero (usages STORAGE, COPY_SRC and COPY_DST).
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::Gpu`] or [`Error::Limit`] from wgpu.
+    /// [`Error::Limit`] if it exceeds the device's largest buffer; [`Error::OutOfMemory`], [`Error::Gpu`] or
+    /// [`Error::DeviceLost`] from wgpu.
     pub fn buffer_zeroed(&self, label: &str, elements: u64) -> Result<wgpu::Buffer> {
         self.make_buffer(label, elements, None)
     }
