@@ -5,7 +5,7 @@ use std::future::Future;
 
 use crate::bind::{Bound, Buffers};
 use crate::engine::{Engine, Layout};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::Pending;
 use crate::kernels::{Aliasing, Checks, Choice, Depth, Kernel, Part, Tiling};
 use crate::params::Params;
@@ -72,7 +72,7 @@ impl Plan {
         selection: Selection,
     ) -> Result<Pending<Self>> {
         let Selection { choice, candidates, .. } = selection;
-        let refused = |refusal: String| crate::Error::Refused {
+        let refused = |refusal: String| Error::Refused {
             kernel: format!("{} {}", choice.kernel, choice.name()),
             problem: problem.to_string(),
             refusal,
@@ -155,14 +155,6 @@ impl Plan {
     /// # Errors
     /// [`Error::Length`], [`Error::Missing`], [`Error::Unexpected`], [`Error::BufferTooSmall`],
     /// [`Error::BufferAlignment`], [`Error::BufferUsage`], [`Error::Limit`], or wgpu's.
-    ///
-    /// [`Error::Length`]: crate::Error::Length
-    /// [`Error::Missing`]: crate::Error::Missing
-    /// [`Error::Unexpected`]: crate::Error::Unexpected
-    /// [`Error::BufferTooSmall`]: crate::Error::BufferTooSmall
-    /// [`Error::BufferAlignment`]: crate::Error::BufferAlignment
-    /// [`Error::BufferUsage`]: crate::Error::BufferUsage
-    /// [`Error::Limit`]: crate::Error::Limit
     pub fn weights(&self, data: &WeightData<'_>) -> impl Future<Output = Result<Weights>> + wgpu::WasmNotSend + use<> {
         let started = self
             .engine
@@ -175,7 +167,7 @@ impl Plan {
     /// Packs weights that were made with [`WeightData::keep_raw`] for this plan's kernel, without an upload. Submits.
     ///
     /// # Errors
-    /// [`Error::Missing`](crate::Error::Missing) if they do not carry the raw weight, and as [`Plan::weights`].
+    /// [`Error::Missing`] if they do not carry the raw weight, and as [`Plan::weights`].
     pub fn repack(&self, weights: &Weights) -> impl Future<Output = Result<Weights>> + wgpu::WasmNotSend + use<> {
         let started = weights.repack(&self.engine, &self.problem, self.packing());
         async move { started?.await }
@@ -185,23 +177,13 @@ impl Plan {
     ///
     /// Slices may start at any multiple of 4 bytes and may be longer than needed. Input and residual may lie in the same
     /// buffer as the output if they do not overlap it; the residual may also be exactly the output, which is then updated
-    /// in place. Submits nothing.
+    /// in place. All buffers are of the engine's device; wgpu itself panics over one of another `wgpu::Instance`, which
+    /// nobody can tell from outside. Submits nothing.
     ///
     /// # Errors
     /// [`Error::WeightsMismatch`], [`Error::Packing`], [`Error::ForeignEngine`], [`Error::Missing`],
     /// [`Error::Unexpected`], [`Error::BufferTooSmall`], [`Error::BufferAlignment`], [`Error::BufferUsage`],
     /// [`Error::Overlap`], [`Error::Limit`], or wgpu's.
-    ///
-    /// [`Error::WeightsMismatch`]: crate::Error::WeightsMismatch
-    /// [`Error::Packing`]: crate::Error::Packing
-    /// [`Error::ForeignEngine`]: crate::Error::ForeignEngine
-    /// [`Error::Missing`]: crate::Error::Missing
-    /// [`Error::Unexpected`]: crate::Error::Unexpected
-    /// [`Error::BufferTooSmall`]: crate::Error::BufferTooSmall
-    /// [`Error::BufferAlignment`]: crate::Error::BufferAlignment
-    /// [`Error::BufferUsage`]: crate::Error::BufferUsage
-    /// [`Error::Overlap`]: crate::Error::Overlap
-    /// [`Error::Limit`]: crate::Error::Limit
     pub fn bind(
         &self,
         weights: &Weights,
@@ -258,9 +240,13 @@ impl Plan {
     }
 }
 
+/// Most segments of a plan: each has parameters of its own, and their place in a buffer is counted with 32 bits.
+const MAX_SEGMENTS: u64 = 1 << 16;
+
 /// Divides the sums where the driver limits loops, or where a single tile exceeds the engine's bound on a segment.
 fn parts(engine: &Engine, tiling: &Tiling, depth: &Depth) -> Result<Vec<Part>, String> {
-    depth.parts(engine.capabilities().max_loop_rounds, tiling.tile_macs.div_ceil(engine.max_segment_macs().max(1)))
+    let wanted = tiling.tile_macs.div_ceil(engine.max_segment_macs().max(1));
+    depth.parts(engine.capabilities().max_loop_rounds, wanted.min(MAX_SEGMENTS))
 }
 
 /// Divides the tiles so that no segment has more multiply-adds than the engine's bound (or more than one part of one tile,
@@ -269,7 +255,23 @@ fn segments(engine: &Engine, tiling: &Tiling, parts: &[Part]) -> Result<Vec<Segm
     let per_dimension = u64::from(engine.capabilities().limits.max_compute_workgroups_per_dimension);
     let most_tiles = per_dimension.saturating_mul(per_dimension).max(1);
     let part_macs = tiling.tile_macs.div_ceil(parts.len() as u64).max(1);
-    let step = (engine.max_segment_macs() / part_macs).clamp(1, most_tiles).min(tiling.tiles.into()) as u32;
+    let most = (engine.max_segment_macs() / part_macs).clamp(1, most_tiles);
+    let step = most.min(tiling.tiles.into()).max(1) as u32;
+    let count = u64::from(tiling.tiles.div_ceil(step)).saturating_mul(parts.len() as u64);
+    if count > MAX_SEGMENTS {
+        return Err(Error::TooLarge {
+            what: "the number of segments",
+            factors: format!(
+                "{} tiles, {step} in a segment, each in {} parts of {part_macs} multiply-adds",
+                tiling.tiles,
+                parts.len()
+            ),
+            limit: format!(
+                "{MAX_SEGMENTS}; raise EngineOptions::max_segment_macs, which is {}",
+                engine.max_segment_macs()
+            ),
+        });
+    }
     let mut segments = Vec::new();
     let mut begin = 0;
     while begin < tiling.tiles {

@@ -1,0 +1,170 @@
+//! The built-in table of problems on every variant of every kernel, in both modes, with integers: the result must be
+//! exact where the activation allows it, guard zones untouched, every output written, a second run the same to the bit.
+//!
+//! What runs here is limited by what software adapters need to compile, a second or so for a pipeline. Sizes and channels
+//! are no part of a pipeline, so the problems of the table fall into configurations that share one:
+//! - the generic variants run every problem in both modes;
+//! - configurations of many problems run on every variant, in checked mode on a third of them;
+//! - each other configuration runs on some variants of each kernel, in turn.
+//!
+//! The program's `wgpu-conv verify` runs all of it, every problem on every variant in both modes, and CI runs that.
+
+#[path = "common/gpu.rs"]
+mod gpu;
+
+use std::collections::HashMap;
+
+use wgpu_conv::{Checks, Kernel, Problem, Result, shader_source};
+use wgpu_conv_check::runner::judge;
+use wgpu_conv_check::{DataKind, Placement, ProblemData, Runner, Unit, table, verify};
+
+/// A problem of the table.
+struct Case {
+    /// Position in the table; chooses the placement.
+    index: usize,
+    name: String,
+    problem: Problem,
+    /// Number of its configuration; none if only the generic variants take it.
+    configuration: Option<usize>,
+}
+
+/// The table, and how many problems each configuration has.
+struct Cases {
+    cases: Vec<Case>,
+    sharing: Vec<usize>,
+}
+
+/// Configurations with as many problems run on every variant.
+const MANY: usize = 7;
+
+impl Cases {
+    fn new() -> Self {
+        let mut numbers = HashMap::new();
+        let mut sharing = Vec::new();
+        let mut cases = Vec::new();
+        for (index, entry) in table::entries().into_iter().enumerate() {
+            let problem = entry.parse().unwrap_or_else(|error| panic!("{}: {error}", entry.problem));
+            // The shader of any specialised variant tells configurations apart.
+            let configuration = shader_source(&problem, Kernel::Direct, Some("c4x8"), 0).ok().map(|source| {
+                let number = *numbers.entry(source).or_insert(sharing.len());
+                sharing.resize(sharing.len().max(number + 1), 0);
+                sharing[number] += 1;
+                number
+            });
+            cases.push(Case { index, name: entry.name, problem, configuration });
+        }
+        Self { cases, sharing }
+    }
+
+    /// Whether the case runs on this unit.
+    fn runs(&self, case: &Case, unit: &Unit) -> bool {
+        if unit.variant.starts_with("generic") {
+            return true;
+        }
+        let Some(number) = case.configuration else { return false };
+        let variants = unit.kernel.variants();
+        let place =
+            variants.iter().position(|&variant| variant == unit.variant).expect("it is a variant of its kernel");
+        // Of so many variants in turn, one. The tiled kernel takes several times as long to compile.
+        let one_of = match (self.sharing[number] >= MANY, unit.kernel, unit.checks) {
+            (true, _, Checks::Trusted) => 1,
+            (true, _, Checks::Checked) => 3,
+            (false, Kernel::Direct, Checks::Trusted) => 3,
+            (false, Kernel::Direct, Checks::Checked) => 6,
+            (false, _, Checks::Trusted) => 6,
+            (false, _, Checks::Checked) => 18,
+        };
+        // The two modes take turns that differ.
+        let turn = number + place + usize::from(unit.checks == Checks::Checked);
+        turn.is_multiple_of(one_of)
+    }
+}
+
+/// Runs every `parts`-th configuration, from number `part` on, on a device of its own.
+fn run_part(part: usize, parts: usize) {
+    let Some(gpu) = gpu::open_own() else { return };
+    let runner = Runner::new(gpu.engine());
+    let cases = Cases::new();
+    let (mut failures, mut runs) = (Vec::new(), 0);
+    for case in cases.cases.iter().filter(|case| case.configuration.unwrap_or(case.index) % parts == part) {
+        let (mut units, refusals) = runner.units(&case.problem);
+        assert!(
+            refusals.iter().all(|refusal| case.configuration.is_none() && !refusal.unit.variant.starts_with("generic")),
+            "{} {}: {refusals:?}",
+            case.name,
+            case.problem
+        );
+        units.retain(|unit| cases.runs(case, unit));
+        runs += units.len();
+        match run(&runner, case, &units) {
+            Ok(wrong) => failures.extend(wrong),
+            Err(error) => failures.push(format!("{} {}: {error}", case.name, case.problem)),
+        }
+    }
+    println!("{runs} runs, {} pipelines", gpu.engine().pipeline_count());
+    assert!(failures.is_empty(), "{} of {runs} runs failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Runs a case on each unit; what went wrong.
+fn run(runner: &Runner, case: &Case, units: &[Unit]) -> Result<Vec<String>> {
+    let Case { problem, name, .. } = case;
+    let data = ProblemData::generate(problem, DataKind::Integers, verify::seed_of(&problem.to_string()))?;
+    let expected = data.reference(problem)?;
+    let mut stage = runner.stage(problem, &data, Placement::numbered(case.index as u64))?;
+    let mut wrong = Vec::new();
+    for unit in units {
+        let message = match runner.plan(problem, unit).and_then(|plan| stage.run(&plan)) {
+            Ok(outcome) => judge(problem, &expected, &outcome).message,
+            Err(error) => error.to_string(),
+        };
+        if !message.is_empty() {
+            let Unit { kernel, variant, checks } = unit;
+            wrong.push(format!("{name} {problem} on {kernel} {variant} {checks}: {message}"));
+        }
+    }
+    Ok(wrong)
+}
+
+#[test]
+fn table_part_1() {
+    run_part(0, 4);
+}
+
+#[test]
+fn table_part_2() {
+    run_part(1, 4);
+}
+
+#[test]
+fn table_part_3() {
+    run_part(2, 4);
+}
+
+#[test]
+fn table_part_4() {
+    run_part(3, 4);
+}
+
+/// Nothing is left out by accident: every variant runs in both modes on many problems, and every configuration on every
+/// kernel.
+#[test]
+fn every_variant_runs_many_problems() {
+    let cases = Cases::new();
+    let count = |unit: &Unit| cases.cases.iter().filter(|case| cases.runs(case, unit)).count();
+    for unit in Unit::all() {
+        let least = match (unit.variant.starts_with("generic"), unit.checks) {
+            (true, _) => cases.cases.len(),
+            (false, Checks::Trusted) => 290,
+            (false, Checks::Checked) => 35,
+        };
+        let number = count(&unit);
+        assert!(number >= least, "{} {} {}: {number} problems", unit.kernel, unit.variant, unit.checks);
+    }
+    for case in cases.cases.iter().filter(|case| case.configuration.is_some()) {
+        for &kernel in Kernel::ALL {
+            let special = |unit: &Unit| unit.kernel == kernel && !unit.variant.starts_with("generic");
+            let runs = |unit: &Unit| special(unit) && cases.runs(case, unit);
+            assert!(Unit::all().iter().any(runs), "{} on no specialised variant of {kernel}", case.name);
+        }
+    }
+}

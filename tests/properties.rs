@@ -1,0 +1,98 @@
+//! Random problems on random variants and modes, forced: integers, whose result must be exact, and floats within the
+//! bound; guard zones, no output unwritten, a second run the same to the bit. A failure shrinks to a small problem and
+//! prints it as a problem string with its unit.
+//!
+//! Most cases run on the generic variants, which compile once; on the others each case is a pipeline to compile, so they
+//! are fewer. `PROPTEST_CASES` sets another number for both.
+
+#[path = "common/gpu.rs"]
+mod gpu;
+#[path = "common/problems.rs"]
+mod problems;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use wgpu_conv::{Problem, Result};
+use wgpu_conv_check::runner::judge;
+use wgpu_conv_check::{DataKind, Placement, ProblemData, Runner, Unit};
+
+use problems::{Case, any_problem, integer_problem};
+
+/// Keeps a case to milliseconds on a software adapter.
+const MAX_MACS: u64 = 60_000;
+
+fn config(cases: u32) -> Config {
+    let default = Config::default();
+    Config {
+        cases: if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases },
+        // A shrinking step on a specialised variant compiles a shader.
+        max_shrink_iters: 150,
+        failure_persistence: None,
+        ..default
+    }
+}
+
+/// Any unit whose variant is generic, or is not.
+fn unit(generic: bool) -> impl Strategy<Value = Unit> {
+    let mut units = Unit::all();
+    units.retain(|unit| unit.variant.starts_with("generic") == generic);
+    prop::sample::select(units)
+}
+
+/// Runs a problem on a unit; what is wrong with the result. A unit that refuses the problem leaves it to the others.
+fn wrong(runner: &Runner, problem: &Problem, unit: &Unit, kind: DataKind, seed: u64) -> Result<Option<String>> {
+    let (_, refusals) = runner.units(problem);
+    if let Some(refusal) = refusals.iter().find(|refusal| refusal.unit == *unit) {
+        let many_taps = problem.conv().kernel_size.iter().product::<u32>() > 49;
+        let justified = many_taps && !unit.variant.starts_with("generic");
+        return Ok((!justified).then(|| format!("refused: {}", refusal.reason)));
+    }
+    let data = ProblemData::generate(problem, kind, seed)?;
+    let outcome = runner.run(problem, &data, unit, Placement::numbered(seed))?;
+    let result = judge(problem, &data.reference(problem)?, &outcome);
+    Ok((!result.passed).then_some(result.message))
+}
+
+fn check(cases: u32, generic: bool, problems: impl Strategy<Value = Case>, kind: impl Strategy<Value = DataKind>) {
+    let Some(gpu) = gpu::open_own() else { return };
+    let runner = Runner::new(gpu.engine());
+    let inputs = (problems, unit(generic), kind, any::<u32>());
+    let outcome = TestRunner::new(config(cases)).run(&inputs, |(Case(problem), unit, kind, seed)| {
+        let wrong = wrong(&runner, &problem, &unit, kind, seed.into()).unwrap_or_else(|error| Some(error.to_string()));
+        match wrong {
+            None => Ok(()),
+            Some(message) => {
+                let Unit { kernel, variant, checks } = unit;
+                let text = format!("{problem}, {} data, on {kernel} {variant} {checks}: {message}", kind.name());
+                Err(TestCaseError::fail(text))
+            }
+        }
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
+
+fn floats() -> impl Strategy<Value = DataKind> {
+    prop::sample::select(vec![DataKind::Uniform, DataKind::Flat, DataKind::Positive])
+}
+
+#[test]
+fn integers_are_exact_on_generic_variants() {
+    check(400, true, integer_problem(MAX_MACS), Just(DataKind::Integers));
+}
+
+#[test]
+fn integers_are_exact_on_specialised_variants() {
+    check(30, false, integer_problem(MAX_MACS), Just(DataKind::Integers));
+}
+
+#[test]
+fn floats_are_within_their_bound_on_generic_variants() {
+    check(250, true, any_problem(MAX_MACS), floats());
+}
+
+#[test]
+fn floats_are_within_their_bound_on_specialised_variants() {
+    check(20, false, any_problem(MAX_MACS), floats());
+}
