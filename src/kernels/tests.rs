@@ -24,9 +24,10 @@ fn is_writable(module: &naga::Module, name: &str) -> bool {
 fn shaders_for_every_kind_of_sharing_are_taken_by_every_back_end() {
     for choice in Choice::all() {
         for problem in problems() {
-            for (input, residual) in ACCESSES.iter().flat_map(|&i| ACCESSES.map(|r| (i, r))) {
+            for (index, (input, residual)) in ACCESSES.iter().flat_map(|&i| ACCESSES.map(|r| (i, r))).enumerate() {
                 let name = format!("{} {} for {problem}, {input:?}, {residual:?}", choice.kernel, choice.name());
-                let source = choice.source(&problem, Aliasing { input, residual }).unwrap();
+                // Sums in one part and in several take turns.
+                let source = choice.source(&problem, Aliasing { input, residual }, index % 2 == 1).unwrap();
                 let module = wgsl::translate(&source).unwrap_or_else(|message| panic!("{name}: {message}"));
                 assert_eq!(is_writable(&module, "input"), input == Access::SharedBuffer, "{name}");
                 assert_eq!(is_writable(&module, "residual"), residual == Access::SharedBuffer, "{name}");
@@ -44,7 +45,7 @@ fn every_kind_of_sharing_is_another_shader() {
         let mut sources: Vec<String> = ACCESSES
             .iter()
             .flat_map(|&input| ACCESSES.map(|residual| Aliasing { input, residual }))
-            .map(|aliasing| choice.source(&problem, aliasing).unwrap())
+            .map(|aliasing| choice.source(&problem, aliasing, false).unwrap())
             .collect();
         sources.sort();
         sources.dedup();
@@ -83,7 +84,7 @@ fn the_host_sets_every_common_constant() {
     // The generic variants leave those of the configuration at what the file has: no code of theirs depends on them.
     let [_, problem, _] = problems();
     let choice = Kernel::Direct.variant("c4x8").unwrap();
-    let source = choice.source(&problem, Aliasing::default()).unwrap();
+    let source = choice.source(&problem, Aliasing::default(), false).unwrap();
     for line in [
         "const GENERIC: bool = false;",
         "const KERNEL_H: u32 = 2u;",
@@ -98,16 +99,17 @@ fn the_host_sets_every_common_constant() {
         "const HAS_RESIDUAL: bool = true;",
         "const INPUT_IN_OUTPUT: bool = false;",
         "const RESIDUAL_IN_OUTPUT: bool = false;",
+        "const SPLIT: bool = false;",
     ] {
         assert!(source.contains(&format!("\n{line}\n")), "{line}");
     }
-    assert_eq!(settable(COMMON).len(), 13, "a new constant belongs into the list above");
+    assert_eq!(settable(COMMON).len(), 14, "a new constant belongs into the list above");
 }
 
 #[test]
 fn workgroup_memory_is_what_the_host_says() {
     for choice in Choice::all() {
-        let source = choice.source(&problems()[0], Aliasing::default()).unwrap();
+        let source = choice.source(&problems()[0], Aliasing::default(), false).unwrap();
         let (module, info) = wgsl::validate(&source).unwrap();
         let mut layouter = naga::proc::Layouter::default();
         layouter.update(module.to_ctx()).unwrap();
@@ -123,4 +125,19 @@ fn workgroup_memory_is_what_the_host_says() {
         assert_eq!(module.entry_points[0].workgroup_size, [size[0], size[1], 1], "{name}");
         drop(info);
     }
+}
+
+#[test]
+fn sums_split_into_whole_steps_that_cover_them() {
+    let depth = Depth { length: 1000, step: 16, rounds: 40 };
+    assert_eq!(depth.parts(u64::MAX, 1).unwrap(), [Part { begin: 0, end: 1000 }]);
+    for (max_rounds, min_parts, count) in [(ROUNDS_TO_SPARE + 400, 1, 7), (u64::MAX, 5, 5), (u64::MAX, 1000, 63)] {
+        let parts = depth.parts(max_rounds, min_parts).unwrap();
+        assert_eq!(parts.len(), count);
+        assert_eq!((parts[0].begin, parts[count - 1].end), (0, 1000));
+        assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].begin && pair[0].end % 16 == 0));
+    }
+    let refusal = depth.parts(ROUNDS_TO_SPARE + 39, 1).unwrap_err();
+    assert!(refusal.contains("40 loop rounds"), "{refusal}");
+    assert_eq!(Depth { length: 0, ..depth }.parts(u64::MAX, 3).unwrap(), [Part { begin: 0, end: 0 }]);
 }
