@@ -87,7 +87,8 @@ impl Bound {
         }
     }
 
-    /// Records one segment into the caller's pass, for callers that submit segment by segment.
+    /// Records one segment into the caller's pass, for callers that submit segment by segment: all of them, in order,
+    /// since a later segment may continue the sums of an earlier one.
     ///
     /// # Errors
     /// [`Error::Segment`] if there is no such segment.

@@ -20,6 +20,21 @@ const COMMON: &str = include_str!("../../shaders/common.wgsl");
 /// Most taps for which a kernel's size, stride and dilation are compiled into the shader.
 pub(crate) const MAX_SPECIAL_TAPS: u64 = 49;
 
+/// Whether a variant of this name takes its configuration at run time.
+fn is_generic(variant: &str) -> bool {
+    variant.starts_with("generic")
+}
+
+/// K beyond which sums are formed in blocks, and the products of a block.
+const LONG_SUM: u64 = 4096;
+const SUM_BLOCK: u64 = 1024;
+
+/// Products that are added up on their own before they join the total, which keeps rounding small in long sums; `None` for
+/// one plain sum. Generic variants, which serve any length, always have blocks.
+fn sum_block(problem: &Problem, generic: bool) -> Option<u64> {
+    (generic || problem.sum_length() > LONG_SUM).then_some(SUM_BLOCK)
+}
+
 /// A GPU program for convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -244,8 +259,10 @@ impl Prices {
 pub(crate) trait Recipe: Sync {
     fn variant_count(&self) -> usize;
     fn variant_name(&self, variant: usize) -> &'static str;
-    /// Whether the variant takes its configuration at run time.
-    fn generic(&self, variant: usize) -> bool;
+    /// Whether the variant takes its configuration at run time: those are named so.
+    fn generic(&self, variant: usize) -> bool {
+        is_generic(self.variant_name(variant))
+    }
     /// The kernel's own WGSL, to follow `common.wgsl`.
     fn source(&self) -> &'static str;
     /// Its constants for a problem.
