@@ -200,6 +200,8 @@ has_vulkan_driver() {
 # macOS has Metal and Windows has DX12, with nothing to install.
 need_adapter() {
     [ "$(uname -s)" = Linux ] || return 0
+    # Without a session, as in a container, a library that Vulkan drivers load prints "error: XDG_RUNTIME_DIR is invalid".
+    export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}"
     has_vulkan_loader && has_vulkan_driver && return 0
     if is_debian; then
         say "no Vulkan driver for a GPU of this machine: Mesa's software adapter will do"

@@ -16,6 +16,8 @@ const PADDING_MODE: u32 = 0u;
 const ACTIVATION: u32 = 0u;
 const HAS_BIAS: bool = true;
 const HAS_RESIDUAL: bool = false;
+// The sum is formed in parts, one dispatch after another, and waits in the output in between.
+const SPLIT: bool = false;
 // Input or residual lie in the output's buffer and are read through its binding.
 const INPUT_IN_OUTPUT: bool = false;
 const RESIDUAL_IN_OUTPUT: bool = false;
@@ -45,6 +47,11 @@ struct Params {
     tile_begin: u32,
     tile_end: u32,
     grid_width: u32,
+    // This segment's part of the sum: channels of the group (direct) or positions along K (tiled).
+    part_begin: u32,
+    part_end: u32,
+    // Whether parts follow.
+    unfinished: u32,
     tiles_pixels: u32,
     tiles_channels: u32,
     // Numbers of the activation.
@@ -185,11 +192,21 @@ fn load_channel(channel: u32) -> Channel {
     return loaded;
 }
 
-// Bias, residual, activation, in this order; `index` counts output elements.
+// Bias, residual, activation, in this order; `index` counts output elements. In a split sum the first part adds the
+// residual, which may lie where the sum then waits.
 fn store(sum: f32, channel: Channel, index: u32) {
-    var value = sum + channel.bias;
-    if select(HAS_RESIDUAL, params.has_residual != 0u, GENERIC) {
+    let at = params.output_offset + index;
+    var value = sum;
+    if !SPLIT || params.unfinished == 0u {
+        value += channel.bias;
+    }
+    if SPLIT && params.part_begin != 0u {
+        value += output[at];
+    } else if select(HAS_RESIDUAL, params.has_residual != 0u, GENERIC) {
         value += read_residual(index);
     }
-    output[params.output_offset + index] = activate(value, channel.slope);
+    if !SPLIT || params.unfinished == 0u {
+        value = activate(value, channel.slope);
+    }
+    output[at] = value;
 }

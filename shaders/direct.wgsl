@@ -45,16 +45,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let left = i32(first_x * stride_w()) - params.pad_left;
     // A folded grid's surplus workgroups have a group beyond the last.
     let safe_group = min(group, params.out_channels / params.group_out - 1u);
-    var plane = params.input_offset + (image * params.in_channels + safe_group * params.group_in) * params.in_plane;
+    let in_channel = safe_group * params.group_in + params.part_begin;
+    var plane = params.input_offset + (image * params.in_channels + in_channel) * params.in_plane;
 
     var sums: array<f32, ACCUMULATORS>;
     var totals: array<f32, ACCUMULATORS>;
     var window: array<f32, WINDOW>;
     var taps: array<f32, CHANNELS>;
     // Position along K of the taps that come next.
-    var k = 0u;
+    var k = params.part_begin * params.kernel_h * kernel_w();
     var summed = 0u;
-    for (var c = 0u; c < params.group_in; c++) {
+    for (var c = params.part_begin; c < params.part_end; c++) {
         for (var i = 0u; i < params.kernel_h; i++) {
             let source_row = source(top + i32(i * dilation_h()), params.in_height);
             let row_inside = source_row >= 0;

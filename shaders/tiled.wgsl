@@ -57,11 +57,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     var sums: array<f32, ACCUMULATORS>;
     var totals: array<f32, ACCUMULATORS>;
     // Position along K of the next element: tap (i, j) of the channel whose plane starts at `plane`.
-    var i = 0u;
-    var j = 0u;
-    var plane = 0u;
+    var j = params.part_begin % kernel_w();
+    var i = (params.part_begin / kernel_w()) % kernel_h();
+    var plane = params.part_begin / (kernel_w() * kernel_h()) * params.in_plane;
     var slices = 0u;
-    for (var start = 0u; start < params.sum_length; start += TILE_K) {
+    for (var start = params.part_begin; start < params.part_end; start += TILE_K) {
         for (var e = 0u; e < WEIGHT_LOADS; e++) {
             let at = e * THREADS + local;
             let k = start + at / QUADS_M;

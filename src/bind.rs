@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::gpu::{Pending, scoped, wait};
+use crate::gpu::{Pending, scoped};
 use crate::kernels::{Access, Aliasing};
 use crate::params::Params;
 use crate::plan::{Plan, Segment};
@@ -87,7 +87,8 @@ impl Bound {
         }
     }
 
-    /// Records one segment into the caller's pass, for callers that submit segment by segment.
+    /// Records one segment into the caller's pass, for callers that submit segment by segment: all of them, in order,
+    /// since a later segment may continue the sums of an earlier one.
     ///
     /// # Errors
     /// [`Error::Segment`] if there is no such segment.
@@ -128,7 +129,10 @@ impl Bound {
     #[cfg(not(target_family = "wasm"))]
     pub fn run_blocking(&self) -> Result<()> {
         pollster::block_on(self.submit())?;
-        wait(self.engine.device(), self.engine.lost())
+        let (device, lost) = (self.engine.device(), self.engine.lost());
+        crate::gpu::wait(device, lost)?;
+        // Nobody reports a device that was lost while the work ran: this looks.
+        pollster::block_on(scoped(device, lost, "waiting for the GPU", || ()).1)
     }
 
     pub(crate) fn start(plan: &Plan, weights: &Weights, buffers: &Buffers<'_>) -> Result<Pending<Self>> {
@@ -139,7 +143,7 @@ impl Bound {
             return Ok(Box::pin(async { Ok(Self { engine, work: None }) }));
         };
         let placement = Placement::new(&engine, &tensors)?;
-        let params = Params { ..placement.offsets.apply(work.params) };
+        let params = placement.offsets.apply(work.params);
         let segments = work.segments.clone();
         let alignment = engine.capabilities().limits.min_uniform_buffer_offset_alignment.max(1);
         let stride = (size_of::<Params>() as u32).next_multiple_of(alignment);
@@ -147,7 +151,7 @@ impl Bound {
             let pipeline = work.pipeline.clone();
             Box::pin(async { Ok(pipeline) })
         } else {
-            plan.pipeline(placement.aliasing)?
+            plan.pipeline(placement.aliasing, work.split)?
         };
         // Buffers are cloned (they are handles), so that the future does not borrow from the caller.
         let bindings = placement.bindings(weights);
@@ -174,8 +178,7 @@ fn begin_pass(encoder: &mut wgpu::CommandEncoder) -> wgpu::ComputePass<'_> {
 fn parameter_bytes(params: Params, segments: &[Segment], stride: u32) -> Vec<u8> {
     let mut bytes = vec![0; segments.len() * stride as usize];
     for (segment, place) in segments.iter().zip(bytes.chunks_exact_mut(stride as usize)) {
-        let params = Params { tile_begin: segment.begin, tile_end: segment.end, grid_width: segment.grid[0], ..params };
-        place[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&params));
+        place[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&segment.apply(params)));
     }
     bytes
 }
@@ -396,4 +399,61 @@ pub(crate) fn check_usage(name: &'static str, buffer: &wgpu::Buffer, required: w
 fn usage_names(usage: wgpu::BufferUsages) -> String {
     let names: Vec<&str> = usage.iter_names().map(|(name, _)| name).collect();
     if names.is_empty() { "none".into() } else { names.join(" | ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Access::{Separate, SharedBuffer, ThroughOutput};
+
+    /// Input, residual and output of 100 bytes each; `None` for the start means a buffer of its own.
+    fn place(input: Option<u64>, residual: Option<u64>, output: u64) -> Placement {
+        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+        let engine = Engine::new(&device, &queue);
+        let buffer = || engine.buffer_zeroed("test", 2000).unwrap();
+        let (shared, own_input, own_residual) = (buffer(), buffer(), buffer());
+        let placed = |name, start: Option<u64>, own| Placed {
+            name,
+            buffer: if start.is_some() { &shared } else { own },
+            bytes: start.unwrap_or(0)..start.unwrap_or(0) + 100,
+        };
+        let tensors = PlacedTensors {
+            input: placed("input", input, &own_input),
+            output: placed("output", Some(output), &shared),
+            residual: Some(placed("residual", residual, &own_residual)),
+        };
+        Placement::new(&engine, &tensors).unwrap()
+    }
+
+    #[test]
+    fn writable_bindings_of_one_buffer_never_overlap() {
+        // Bindings start at multiples of 256 bytes.
+        for (input, residual, output, expected) in [
+            (None, None, 4, [Separate, Separate]),
+            (Some(512), None, 4, [SharedBuffer, Separate]),
+            (Some(252), None, 4, [ThroughOutput, Separate]),
+            (None, Some(4), 4, [Separate, ThroughOutput]),
+            (Some(512), Some(4), 4, [SharedBuffer, ThroughOutput]),
+            (Some(512), Some(1024), 4, [SharedBuffer, SharedBuffer]),
+            (Some(512), Some(612), 4, [ThroughOutput, ThroughOutput]),
+            (Some(512), Some(512), 4, [ThroughOutput, ThroughOutput]),
+            (Some(104), Some(1024), 4, [ThroughOutput, SharedBuffer]),
+            (Some(1024), Some(104), 204, [SharedBuffer, ThroughOutput]),
+            (Some(4), Some(104), 204, [ThroughOutput, ThroughOutput]),
+        ] {
+            let name = format!("{input:?} {residual:?} {output}");
+            let placement = place(input, residual, output);
+            let Aliasing { input: of_input, residual: of_residual } = placement.aliasing;
+            assert_eq!([of_input, of_residual], expected, "{name}");
+            let writable = [(of_input, &placement.input), (of_residual, &placement.residual)]
+                .into_iter()
+                .filter(|(access, _)| *access == SharedBuffer)
+                .map(|(_, place)| place.as_ref().unwrap().1.clone())
+                .chain([placement.output.1.clone()]);
+            let mut ranges: Vec<Range<u64>> = writable.collect();
+            ranges.sort_by_key(|range| range.start);
+            assert!(ranges.windows(2).all(|pair| pair[0].end <= pair[1].start), "{name}: {ranges:?}");
+            assert!(ranges.iter().all(|range| range.start % 256 == 0), "{name}: {ranges:?}");
+        }
+    }
 }

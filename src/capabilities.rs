@@ -18,21 +18,43 @@ pub struct Capabilities {
     pub class: AdapterClass,
     /// The device's limits.
     pub limits: wgpu::Limits,
+    /// Most rounds that all loops of one invocation may take together, where the driver ends them without a word beyond
+    /// that: longer sums are split into parts. `u64::MAX` where there is no such limit.
+    pub max_loop_rounds: u64,
 }
 
 impl Capabilities {
     /// What `device` can do.
     pub fn of(device: &wgpu::Device) -> Self {
-        let class = match device.adapter_info().device_type {
+        let info = device.adapter_info();
+        let class = match info.device_type {
             wgpu::DeviceType::DiscreteGpu => AdapterClass::Discrete,
             wgpu::DeviceType::Cpu => AdapterClass::Software,
             _ => AdapterClass::Integrated,
         };
-        Self { class, limits: device.limits() }
+        Self { class, limits: device.limits(), max_loop_rounds: loop_rounds(&info.name) }
     }
 
     /// The limits that every WebGPU device has, on a discrete GPU: for looking at plans and shaders without an adapter.
     pub fn baseline() -> Self {
-        Self { class: AdapterClass::Discrete, limits: wgpu::Limits::default() }
+        Self { class: AdapterClass::Discrete, limits: wgpu::Limits::default(), max_loop_rounds: u64::MAX }
+    }
+}
+
+/// Mesa's llvmpipe (which is lavapipe's engine) stops every loop of an invocation after 65,535 rounds of all its loops:
+/// LP_MAX_TGSI_LOOP_ITERATIONS. Seen with Mesa 22.3 to cut sums short.
+fn loop_rounds(adapter_name: &str) -> u64 {
+    if adapter_name.contains("llvmpipe") { 65_535 } else { u64::MAX }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_llvmpipe_limits_loops() {
+        assert_eq!(loop_rounds("llvmpipe (LLVM 15.0.6, 256 bits)"), 65_535);
+        assert_eq!(loop_rounds("NVIDIA H200"), u64::MAX);
+        assert_eq!(loop_rounds("SwiftShader Device (LLVM 10.0.0)"), u64::MAX);
     }
 }

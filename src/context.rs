@@ -24,7 +24,7 @@ impl ContextOptions {
     }
 
     fn backends(&self) -> wgpu::Backends {
-        self.backends.unwrap_or_else(|| wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all()))
+        self.backends.or_else(wgpu::Backends::from_env).unwrap_or_else(built_in)
     }
 
     fn instance(&self) -> wgpu::Instance {
@@ -59,9 +59,10 @@ impl Context {
         async move {
             let adapters = instance.enumerate_adapters(backends).await;
             let available = adapters.iter().map(|adapter| adapter.get_info().name).collect();
-            let adapter = matching(adapters, name.as_deref()).into_iter().next().ok_or_else(|| {
-                Error::NoAdapter(NoAdapter { backends: backend_names(backends), wanted: name, available })
-            })?;
+            let adapter = matching(adapters, name.as_deref())
+                .into_iter()
+                .next()
+                .ok_or_else(|| Error::NoAdapter(NoAdapter { backends: tried(backends), wanted: name, available }))?;
             let (device, queue) = make_device(&adapter).await?;
             Ok(Self { adapter, device, queue })
         }
@@ -126,7 +127,56 @@ async fn make_device(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Que
         .map_err(|error| Error::NoDevice { adapter: adapter.get_info().name, message: error.to_string() })
 }
 
-fn backend_names(backends: wgpu::Backends) -> String {
+/// The backends that this build has on this platform; wgpu's noop backend, which computes nothing, is not counted.
+fn built_in() -> wgpu::Backends {
+    wgpu::Instance::enabled_backend_features() - wgpu::Backends::NOOP
+}
+
+/// Those of the backends asked for that could be tried, or a remark that none of them is built in.
+fn tried(asked: wgpu::Backends) -> String {
+    match asked & built_in() {
+        tried if tried.is_empty() => format!("none: asked for {}, built in {}", names(asked), names(built_in())),
+        tried => names(tried),
+    }
+}
+
+fn names(backends: wgpu::Backends) -> String {
     let names: Vec<String> = backends.iter_names().map(|(name, _)| name.to_lowercase()).collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backends(asked: Option<wgpu::Backends>) -> String {
+        let options = ContextOptions { backends: asked, ..ContextOptions::default() };
+        tried(options.backends())
+    }
+
+    #[test]
+    fn only_backends_of_this_build_are_named() {
+        assert_eq!(backends(Some(wgpu::Backends::all())), names(built_in()));
+        assert!(!names(built_in()).contains("noop"));
+        #[cfg(target_os = "linux")]
+        {
+            assert_eq!(names(built_in()), "vulkan");
+            assert_eq!(backends(Some(wgpu::Backends::VULKAN | wgpu::Backends::METAL)), "vulkan");
+            assert_eq!(backends(Some(wgpu::Backends::DX12)), "none: asked for dx12, built in vulkan");
+            assert_eq!(backends(Some(wgpu::Backends::empty())), "none: asked for none, built in vulkan");
+        }
+    }
+
+    #[test]
+    fn without_an_adapter_the_error_says_what_was_looked_for() {
+        let options = ContextOptions {
+            adapter_name: Some("no such adapter".into()),
+            backends: Some(wgpu::Backends::NOOP),
+            flags: None,
+        };
+        let error = Context::new_blocking(&options).unwrap_err();
+        let Error::NoAdapter(NoAdapter { wanted, available, .. }) = &error else { panic!("{error:?}") };
+        assert_eq!((wanted.as_deref(), available.len()), (Some("no such adapter"), 0));
+        assert!(error.to_string().contains("no such adapter") && error.to_string().contains("noop"), "{error}");
+    }
 }

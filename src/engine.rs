@@ -138,8 +138,9 @@ impl Engine {
         problem: &Problem,
         options: &PlanOptions,
     ) -> impl Future<Output = Result<Plan>> + wgpu::WasmNotSend + use<> {
-        let selection = select(problem, self.capabilities(), options);
-        self.start_plan(problem, options, selection)
+        let options = self.with_checks(options);
+        let selection = select(problem, self.capabilities(), &options);
+        self.start_plan(problem, &options, selection)
     }
 
     /// As [`Engine::plan`], only among the kernels that read the packing that `weights` has: for a new input size without a
@@ -154,10 +155,16 @@ impl Engine {
         options: &PlanOptions,
     ) -> impl Future<Output = Result<Plan>> + wgpu::WasmNotSend + use<> {
         let packing = weights.packing();
+        let options = self.with_checks(options);
         let selection = weights
             .check(self, problem, packing)
-            .and_then(|()| select_for(problem, self.capabilities(), options, Some(packing)));
-        self.start_plan(problem, options, selection)
+            .and_then(|()| select_for(problem, self.capabilities(), &options, Some(packing)));
+        self.start_plan(problem, &options, selection)
+    }
+
+    /// The options with the engine's own mode where the caller left it open.
+    fn with_checks(&self, options: &PlanOptions) -> PlanOptions {
+        PlanOptions { checks: Some(options.checks.unwrap_or(self.0.options.checks)), ..options.clone() }
     }
 
     fn start_plan(
@@ -166,7 +173,7 @@ impl Engine {
         options: &PlanOptions,
         selection: Result<Selection>,
     ) -> impl Future<Output = Result<Plan>> + wgpu::WasmNotSend + use<> {
-        let checks = options.checks.unwrap_or(self.0.options.checks);
+        let checks = options.checks.unwrap_or_default();
         let started = self
             .0
             .lost
@@ -179,25 +186,23 @@ impl Engine {
     /// A storage buffer that holds `data` (usages STORAGE, COPY_SRC and COPY_DST).
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::Gpu`] or [`Error::Limit`] from wgpu.
+    /// [`Error::Limit`] if it exceeds the device's largest buffer; [`Error::OutOfMemory`], [`Error::Gpu`] or
+    /// [`Error::DeviceLost`] from wgpu.
     pub fn buffer_from(&self, label: &str, data: &[f32]) -> Result<wgpu::Buffer> {
-        self.make_buffer(label, data.len() as u64, |buffer| {
-            let bytes: &[u8] = bytemuck::cast_slice(data);
-            if let Ok(mut view) = buffer.get_mapped_range_mut(..bytes.len() as u64) {
-                view.copy_from_slice(bytes);
-            }
-        })
+        self.make_buffer(label, data.len() as u64, Some(bytemuck::cast_slice(data)))
     }
 
     /// A storage buffer for so many elements, all zero (usages STORAGE, COPY_SRC and COPY_DST).
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::Gpu`] or [`Error::Limit`] from wgpu.
+    /// [`Error::Limit`] if it exceeds the device's largest buffer; [`Error::OutOfMemory`], [`Error::Gpu`] or
+    /// [`Error::DeviceLost`] from wgpu.
     pub fn buffer_zeroed(&self, label: &str, elements: u64) -> Result<wgpu::Buffer> {
-        self.make_buffer(label, elements, |_| {})
+        self.make_buffer(label, elements, None)
     }
 
-    fn make_buffer(&self, label: &str, elements: u64, fill: impl FnOnce(&wgpu::Buffer)) -> Result<wgpu::Buffer> {
+    /// A buffer that begins with `contents`; wgpu zeroes what nobody wrote.
+    fn make_buffer(&self, label: &str, elements: u64, contents: Option<&[u8]>) -> Result<wgpu::Buffer> {
         self.0.lost.check()?;
         let size = elements.saturating_mul(4).max(4);
         let limit = self.capabilities().limits.max_buffer_size;
@@ -209,10 +214,15 @@ impl Engine {
                 label: Some(label),
                 size,
                 usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: true,
+                mapped_at_creation: contents.is_some(),
             });
-            fill(&buffer);
-            buffer.unmap();
+            if let Some(bytes) = contents {
+                // Without memory there is nothing to map, which the scopes report.
+                if let Ok(mut view) = buffer.get_mapped_range_mut(..bytes.len() as u64) {
+                    view.copy_from_slice(bytes);
+                }
+                buffer.unmap();
+            }
             buffer
         });
         // In browsers an error shows where the buffer is used; natively it is known now.
@@ -224,7 +234,8 @@ impl Engine {
     /// submitted so far. Submits; natively it blocks until the GPU is done, in browsers it awaits.
     ///
     /// # Errors
-    /// [`Error::BufferUsage`], [`Error::BufferAlignment`], [`Error::Gpu`], [`Error::DeviceLost`].
+    /// [`Error::BufferUsage`], [`Error::BufferAlignment`] or [`Error::Parameter`] (the size) for the slice;
+    /// [`Error::OutOfMemory`], [`Error::Gpu`] or [`Error::DeviceLost`] from wgpu.
     pub fn read(
         &self,
         slice: wgpu::BufferSlice<'_>,
@@ -235,11 +246,17 @@ impl Engine {
 
     fn start_read(&self, slice: wgpu::BufferSlice<'_>) -> Result<Pending<Vec<f32>>> {
         self.0.lost.check()?;
-        check_usage("the buffer to read", slice.buffer(), wgpu::BufferUsages::COPY_SRC)?;
-        for offset in [slice.offset(), slice.size()] {
-            if offset % 4 != 0 {
-                return Err(Error::BufferAlignment { name: "the buffer to read", offset, required: 4 });
-            }
+        let (name, offset) = ("read-back", slice.offset());
+        check_usage(name, slice.buffer(), wgpu::BufferUsages::COPY_SRC)?;
+        if offset % 4 != 0 {
+            return Err(Error::BufferAlignment { name, offset, required: 4 });
+        }
+        if slice.size() % 4 != 0 {
+            return Err(Error::Parameter {
+                parameter: "the size of the slice to read",
+                actual: format!("{} bytes", slice.size()),
+                required: "a multiple of 4 bytes, since elements are read".into(),
+            });
         }
         if slice.size() == 0 {
             return Ok(Box::pin(async { Ok(Vec::new()) }));

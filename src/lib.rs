@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
+
 mod bind;
 mod capabilities;
 #[cfg(feature = "context")]
@@ -36,3 +37,8 @@ pub use select::{Candidate, PlanOptions, Selection, select};
 pub use tensors::Tensors;
 pub use weights::{Packing, Source, WeightData, Weights};
 pub use wgpu;
+
+/// The examples of that page, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/parameters.md")]
+struct ParametersPage;

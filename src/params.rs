@@ -30,6 +30,9 @@ pub(crate) struct Params {
     pub tile_begin: u32,
     pub tile_end: u32,
     pub grid_width: u32,
+    pub part_begin: u32,
+    pub part_end: u32,
+    pub unfinished: u32,
     pub tiles_pixels: u32,
     pub tiles_channels: u32,
     pub alpha: f32,
@@ -75,6 +78,9 @@ impl Params {
             tile_begin: 0,
             tile_end: 0,
             grid_width: 0,
+            part_begin: 0,
+            part_end: 0,
+            unfinished: 0,
             tiles_pixels: tiling.tiles_pixels,
             tiles_channels: tiling.tiles_channels,
             alpha,
@@ -135,7 +141,7 @@ mod tests {
         let shader: Vec<(&str, u32)> = members.iter().map(|m| (m.name.as_deref().unwrap(), m.offset)).collect();
         let host = offsets!(in_height in_width in_plane in_channels out_height out_width out_plane out_channels group_in
             group_out sum_length pixels pad_top pad_left input_offset output_offset residual_offset tile_begin tile_end
-            grid_width tiles_pixels tiles_channels alpha beta kernel_h kernel_w stride_h stride_w dilation_h dilation_w
+            grid_width part_begin part_end unfinished tiles_pixels tiles_channels alpha beta kernel_h kernel_w stride_h stride_w dilation_h dilation_w
             padding_mode activation has_bias has_residual);
         assert_eq!(shader, host);
         assert_eq!(*span as usize, size_of::<Params>());

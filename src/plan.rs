@@ -5,9 +5,9 @@ use std::future::Future;
 
 use crate::bind::{Bound, Buffers};
 use crate::engine::{Engine, Layout};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::Pending;
-use crate::kernels::{Aliasing, Checks, Choice, Kernel, Tiling};
+use crate::kernels::{Aliasing, Checks, Choice, Depth, Kernel, Part, Tiling};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::ranges;
@@ -35,14 +35,33 @@ pub(crate) struct Work {
     /// Parameters without offsets, segment and grid.
     pub params: Params,
     pub segments: Vec<Segment>,
+    /// Whether sums are formed in parts.
+    pub split: bool,
 }
 
-/// Tiles `begin..end`, dispatched as a grid of workgroups.
+/// Tiles `begin..end` and a part of their sums, dispatched as a grid of workgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
-    pub begin: u32,
-    pub end: u32,
+    begin: u32,
+    end: u32,
+    part: Part,
+    unfinished: bool,
     pub grid: [u32; 2],
+}
+
+impl Segment {
+    /// The parameters of this segment.
+    pub fn apply(&self, params: Params) -> Params {
+        Params {
+            tile_begin: self.begin,
+            tile_end: self.end,
+            grid_width: self.grid[0],
+            part_begin: self.part.begin,
+            part_end: self.part.end,
+            unfinished: self.unfinished.into(),
+            ..params
+        }
+    }
 }
 
 impl Plan {
@@ -53,7 +72,7 @@ impl Plan {
         selection: Selection,
     ) -> Result<Pending<Self>> {
         let Selection { choice, candidates, .. } = selection;
-        let refused = |refusal: String| crate::Error::Refused {
+        let refused = |refusal: String| Error::Refused {
             kernel: format!("{} {}", choice.kernel, choice.name()),
             problem: problem.to_string(),
             refusal,
@@ -64,11 +83,13 @@ impl Plan {
         }
         let sizes = ranges::prove(&problem).map_err(refused)?;
         let tiling = choice.tiling(&problem).map_err(refused)?;
-        let segments = segments(&plan.engine, &tiling)?;
+        let parts = parts(&plan.engine, &tiling, &choice.depth(&problem, checks)).map_err(refused)?;
+        let segments = segments(&plan.engine, &tiling, &parts)?;
         let params = Params::new(&problem, &sizes, &tiling);
-        let pipeline = plan.pipeline(Aliasing::default())?;
+        let split = parts.len() > 1;
+        let pipeline = plan.pipeline(Aliasing::default(), split)?;
         Ok(Box::pin(async move {
-            plan.work = Some(Work { pipeline: pipeline.await?, params, segments });
+            plan.work = Some(Work { pipeline: pipeline.await?, params, segments, split });
             Ok(plan)
         }))
     }
@@ -134,14 +155,6 @@ impl Plan {
     /// # Errors
     /// [`Error::Length`], [`Error::Missing`], [`Error::Unexpected`], [`Error::BufferTooSmall`],
     /// [`Error::BufferAlignment`], [`Error::BufferUsage`], [`Error::Limit`], or wgpu's.
-    ///
-    /// [`Error::Length`]: crate::Error::Length
-    /// [`Error::Missing`]: crate::Error::Missing
-    /// [`Error::Unexpected`]: crate::Error::Unexpected
-    /// [`Error::BufferTooSmall`]: crate::Error::BufferTooSmall
-    /// [`Error::BufferAlignment`]: crate::Error::BufferAlignment
-    /// [`Error::BufferUsage`]: crate::Error::BufferUsage
-    /// [`Error::Limit`]: crate::Error::Limit
     pub fn weights(&self, data: &WeightData<'_>) -> impl Future<Output = Result<Weights>> + wgpu::WasmNotSend + use<> {
         let started = self
             .engine
@@ -154,7 +167,7 @@ impl Plan {
     /// Packs weights that were made with [`WeightData::keep_raw`] for this plan's kernel, without an upload. Submits.
     ///
     /// # Errors
-    /// [`Error::Missing`](crate::Error::Missing) if they do not carry the raw weight, and as [`Plan::weights`].
+    /// [`Error::Missing`] if they do not carry the raw weight, and as [`Plan::weights`].
     pub fn repack(&self, weights: &Weights) -> impl Future<Output = Result<Weights>> + wgpu::WasmNotSend + use<> {
         let started = weights.repack(&self.engine, &self.problem, self.packing());
         async move { started?.await }
@@ -164,23 +177,13 @@ impl Plan {
     ///
     /// Slices may start at any multiple of 4 bytes and may be longer than needed. Input and residual may lie in the same
     /// buffer as the output if they do not overlap it; the residual may also be exactly the output, which is then updated
-    /// in place. Submits nothing.
+    /// in place. All buffers are of the engine's device; wgpu itself panics over one of another `wgpu::Instance`, which
+    /// nobody can tell from outside. Submits nothing.
     ///
     /// # Errors
     /// [`Error::WeightsMismatch`], [`Error::Packing`], [`Error::ForeignEngine`], [`Error::Missing`],
     /// [`Error::Unexpected`], [`Error::BufferTooSmall`], [`Error::BufferAlignment`], [`Error::BufferUsage`],
     /// [`Error::Overlap`], [`Error::Limit`], or wgpu's.
-    ///
-    /// [`Error::WeightsMismatch`]: crate::Error::WeightsMismatch
-    /// [`Error::Packing`]: crate::Error::Packing
-    /// [`Error::ForeignEngine`]: crate::Error::ForeignEngine
-    /// [`Error::Missing`]: crate::Error::Missing
-    /// [`Error::Unexpected`]: crate::Error::Unexpected
-    /// [`Error::BufferTooSmall`]: crate::Error::BufferTooSmall
-    /// [`Error::BufferAlignment`]: crate::Error::BufferAlignment
-    /// [`Error::BufferUsage`]: crate::Error::BufferUsage
-    /// [`Error::Overlap`]: crate::Error::Overlap
-    /// [`Error::Limit`]: crate::Error::Limit
     pub fn bind(
         &self,
         weights: &Weights,
@@ -199,8 +202,8 @@ impl Plan {
     }
 
     /// The pipeline for this kind of aliasing.
-    pub(crate) fn pipeline(&self, aliasing: Aliasing) -> Result<Pending<wgpu::ComputePipeline>> {
-        let source = self.choice.source(&self.problem, aliasing)?;
+    pub(crate) fn pipeline(&self, aliasing: Aliasing, split: bool) -> Result<Pending<wgpu::ComputePipeline>> {
+        let source = self.choice.source(&self.problem, aliasing, split)?;
         let label = match self.choice.kernel {
             Kernel::Direct => "wgpu-conv: direct",
             Kernel::Tiled => "wgpu-conv: tiled",
@@ -237,18 +240,50 @@ impl Plan {
     }
 }
 
-/// Divides the tiles so that no segment has more multiply-adds than the engine's bound (or more than one tile, where a
-/// single one exceeds it), nor more workgroups than a grid can have.
-fn segments(engine: &Engine, tiling: &Tiling) -> Result<Vec<Segment>> {
+/// Most segments of a plan: each has parameters of its own, and their place in a buffer is counted with 32 bits.
+const MAX_SEGMENTS: u64 = 1 << 16;
+
+/// Divides the sums where the driver limits loops, or where a single tile exceeds the engine's bound on a segment.
+fn parts(engine: &Engine, tiling: &Tiling, depth: &Depth) -> Result<Vec<Part>, String> {
+    let wanted = tiling.tile_macs.div_ceil(engine.max_segment_macs().max(1));
+    depth.parts(engine.capabilities().max_loop_rounds, wanted.min(MAX_SEGMENTS))
+}
+
+/// Divides the tiles so that no segment has more multiply-adds than the engine's bound (or more than one part of one tile,
+/// where that exceeds it), nor more workgroups than a grid can have. The parts of a tile follow each other.
+fn segments(engine: &Engine, tiling: &Tiling, parts: &[Part]) -> Result<Vec<Segment>> {
     let per_dimension = u64::from(engine.capabilities().limits.max_compute_workgroups_per_dimension);
-    let most = (engine.max_segment_macs() / tiling.tile_macs.max(1))
-        .clamp(1, per_dimension.saturating_mul(per_dimension).max(1));
-    let step = most.min(tiling.tiles.into()) as u32;
+    let most_tiles = per_dimension.saturating_mul(per_dimension).max(1);
+    let part_macs = tiling.tile_macs.div_ceil(parts.len() as u64).max(1);
+    let most = (engine.max_segment_macs() / part_macs).clamp(1, most_tiles);
+    let step = most.min(tiling.tiles.into()).max(1) as u32;
+    let count = u64::from(tiling.tiles.div_ceil(step)).saturating_mul(parts.len() as u64);
+    if count > MAX_SEGMENTS {
+        return Err(Error::TooLarge {
+            what: "the number of segments",
+            factors: format!(
+                "{} tiles, {step} in a segment, each in {} parts of {part_macs} multiply-adds",
+                tiling.tiles,
+                parts.len()
+            ),
+            limit: format!(
+                "{MAX_SEGMENTS}; raise EngineOptions::max_segment_macs, which is {}",
+                engine.max_segment_macs()
+            ),
+        });
+    }
     let mut segments = Vec::new();
     let mut begin = 0;
     while begin < tiling.tiles {
         let end = begin.saturating_add(step).min(tiling.tiles);
-        segments.push(Segment { begin, end, grid: engine.grid((end - begin).into())? });
+        let grid = engine.grid((end - begin).into())?;
+        segments.extend((1..).zip(parts).map(|(number, &part)| Segment {
+            begin,
+            end,
+            part,
+            unfinished: number < parts.len(),
+            grid,
+        }));
         begin = end;
     }
     Ok(segments)

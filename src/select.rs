@@ -69,7 +69,7 @@ pub(crate) fn select_for(
         if let Some(variant) = options.variant.as_deref().filter(|&variant| variant != choice.name()) {
             return Err(format!("variant {variant} was asked for"));
         }
-        choice.supports(problem, capabilities)?;
+        choice.supports(problem, capabilities, options.checks.unwrap_or_default())?;
         match packing {
             Some(packing) if packing != choice.packing() => {
                 Err(format!("it reads {} weights, and there are {} ones", choice.packing().name(), packing.name()))

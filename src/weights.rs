@@ -240,7 +240,8 @@ impl Weights {
             Ok((encoder, raw, channel_data))
         };
         let (made, made_pending) = scoped(engine.device(), engine.lost(), "uploading weights", make);
-        let (encoder, raw, channel_data) = made?;
+        // On a lost device there is no memory either, and the loss is what counts.
+        let (encoder, raw, channel_data) = made.or_else(|error| engine.lost().check().and(Err(error)))?;
         let key = Key::of(problem);
         let problem = *problem;
         Ok(Box::pin(async move {

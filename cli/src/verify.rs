@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use wgpu_conv::Checks;
+use wgpu_conv::{AdapterClass, Checks, Context, Engine};
 use wgpu_conv_check::{Event, Filter, Progress, Report, Row, Status, Suite, SuiteOptions, table, verify};
 
 use crate::gpu::{self, GpuArgs, KernelArgs};
@@ -72,16 +72,16 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     );
 
     let context = args.gpu.context()?;
-    let engine = context.engine();
+    let engines = engines(&args.gpu, &context)?;
     output::note(&format!(
         "{} built-in problems and {cases} cases on {}",
         entries.len(),
         gpu::adapter_text(&context.adapter.get_info())
     ));
     let mut meter = Meter::new();
-    let mut report = verify::entries(&engine, &entries, &filter, &mut meter);
+    let mut report = verify::entries_on(&engines, &entries, &filter, &mut meter);
     if let Some(suite) = &suite {
-        report.merge(suite.run(&engine, &filter, &mut meter));
+        report.merge(suite.run_on(&engines, &filter, &mut meter));
     }
     meter.finish();
 
@@ -97,6 +97,18 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     }
     ensure!(report.passed() + report.skipped() > 0, "nothing was run: every kernel asked for refuses");
     printed
+}
+
+/// One engine, or on a software adapter one for each processor: such a driver compiles shaders on one thread of a device,
+/// which is where the time goes.
+fn engines(gpu: &GpuArgs, first: &Context) -> Result<Vec<Engine>> {
+    let mut engines = vec![first.engine()];
+    if engines[0].capabilities().class == AdapterClass::Software {
+        for _ in 1..std::thread::available_parallelism().map_or(1, usize::from) {
+            engines.push(gpu.context()?.engine());
+        }
+    }
+    Ok(engines)
 }
 
 /// Tables on standard error: what failed, what was skipped.

@@ -1,6 +1,6 @@
 //! Host side of `shaders/direct.wgsl`.
 
-use super::{Prices, Recipe, Tiling};
+use super::{Checks, Depth, Prices, Recipe, Tiling, is_generic, sum_block};
 use crate::problem::Problem;
 use crate::ranges::TILE_MARGIN;
 use crate::shader::Constant;
@@ -15,32 +15,28 @@ struct Variant {
     pixels: u32,
     /// Invocations along pixel blocks and along channel blocks.
     group: [u32; 2],
-    generic: bool,
 }
 
-const fn variant(name: &'static str, channels: u32, pixels: u32, group: [u32; 2], generic: bool) -> Variant {
-    Variant { name, channels, pixels, group, generic }
+const fn variant(name: &'static str, channels: u32, pixels: u32, group: [u32; 2]) -> Variant {
+    Variant { name, channels, pixels, group }
 }
 
 static VARIANTS: [Variant; 8] = [
-    variant("c4x8", 4, 8, [64, 1], false),
-    variant("c4x14", 4, 14, [64, 1], false),
-    variant("c8x8", 8, 8, [64, 1], false),
+    variant("c4x8", 4, 8, [64, 1]),
+    variant("c4x14", 4, 14, [64, 1]),
+    variant("c8x8", 8, 8, [64, 1]),
     // For small images with many channels: few pixel blocks, so the workgroup spreads over channels.
-    variant("c4x7", 4, 7, [16, 4], false),
+    variant("c4x7", 4, 7, [16, 4]),
     // For one channel per group (depthwise, filters of images): a block of four channels would be three quarters idle.
-    variant("c1x8", 1, 8, [64, 1], false),
-    variant("c1x16", 1, 16, [64, 1], false),
-    variant("generic-c4x4", 4, 4, [64, 1], true),
-    variant("generic-c1x4", 1, 4, [64, 1], true),
+    variant("c1x8", 1, 8, [64, 1]),
+    variant("c1x16", 1, 16, [64, 1]),
+    variant("generic-c4x4", 4, 4, [64, 1]),
+    variant("generic-c1x4", 1, 4, [64, 1]),
 ];
 
 /// Most input values of a row that an invocation keeps in registers.
 const MAX_WINDOW: u64 = 64;
-/// K beyond which sums are formed in blocks, and the length of a block.
-const LONG_SUM: u64 = 4096;
-const SUM_BLOCK: u64 = 1024;
-/// Channels of a block where the configuration is not known to the compiler.
+/// Channels of a partial sum where the configuration is not known to the compiler.
 const GENERIC_SUM_CHANNELS: u64 = 16;
 
 pub(super) struct Direct;
@@ -52,7 +48,7 @@ impl Direct {
     }
 
     fn slides(problem: &Problem, variant: &Variant) -> bool {
-        !variant.generic && Self::window(problem, variant) <= MAX_WINDOW
+        !is_generic(variant.name) && Self::window(problem, variant) <= MAX_WINDOW
     }
 }
 
@@ -65,24 +61,18 @@ impl Recipe for Direct {
         VARIANTS[variant].name
     }
 
-    fn generic(&self, variant: usize) -> bool {
-        VARIANTS[variant].generic
-    }
-
     fn source(&self) -> &'static str {
         include_str!("../../shaders/direct.wgsl")
     }
 
     fn constants(&self, problem: &Problem, variant: usize) -> Vec<Constant> {
         let variant = &VARIANTS[variant];
-        let slides = Self::slides(problem, variant);
+        let (slides, generic) = (Self::slides(problem, variant), is_generic(variant.name));
         let taps: u64 = problem.conv().kernel_size.into_iter().map(u64::from).product();
-        let sum_channels = if variant.generic {
-            GENERIC_SUM_CHANNELS
-        } else if problem.sum_length() > LONG_SUM {
-            (SUM_BLOCK / taps).max(1)
-        } else {
-            0
+        let sum_channels = match sum_block(problem, generic) {
+            Some(_) if generic => GENERIC_SUM_CHANNELS,
+            Some(products) => (products / taps).max(1),
+            None => 0,
         };
         vec![
             ("CHANNELS", variant.channels.into()),
@@ -114,6 +104,22 @@ impl Recipe for Direct {
         // A refusal, not an overflow, where the product is beyond 64 bits: the ranges are proved first, but not by us.
         let blocks = batch.saturating_mul(rows).saturating_mul(columns.div_ceil(pixels.into()));
         Tiling::new(problem, blocks, pixels.into(), x, y * channels)
+    }
+
+    fn depth(&self, problem: &Problem, variant: usize, checks: Checks) -> Depth {
+        let variant = &VARIANTS[variant];
+        let [rows, columns] = problem.conv().kernel_size.map(u64::from);
+        let [channels, pixels] = [variant.channels, variant.pixels].map(u64::from);
+        let rounds = match checks {
+            // The loops over channels, rows and columns; twice that, for what a compiler may not unroll after all.
+            Checks::Trusted => 2 * (1 + rows * (1 + columns)),
+            Checks::Checked => {
+                let window = if Self::slides(problem, variant) { Self::window(problem, variant) } else { 0 };
+                let tap = 1 + channels / 4 * 5 + pixels * (1 + channels);
+                1 + rows * (1 + window + columns * tap) + channels * pixels
+            }
+        };
+        Depth { length: problem.in_channels_per_group(), step: 1, rounds }
     }
 
     fn unit_cost(&self, problem: &Problem, variant: usize, prices: &Prices) -> f64 {

@@ -20,6 +20,21 @@ const COMMON: &str = include_str!("../../shaders/common.wgsl");
 /// Most taps for which a kernel's size, stride and dilation are compiled into the shader.
 pub(crate) const MAX_SPECIAL_TAPS: u64 = 49;
 
+/// Whether a variant of this name takes its configuration at run time.
+fn is_generic(variant: &str) -> bool {
+    variant.starts_with("generic")
+}
+
+/// K beyond which sums are formed in blocks, and the products of a block.
+const LONG_SUM: u64 = 4096;
+const SUM_BLOCK: u64 = 1024;
+
+/// Products that are added up on their own before they join the total, which keeps rounding small in long sums; `None` for
+/// one plain sum. Generic variants, which serve any length, always have blocks.
+fn sum_block(problem: &Problem, generic: bool) -> Option<u64> {
+    (generic || problem.sum_length() > LONG_SUM).then_some(SUM_BLOCK)
+}
+
 /// A GPU program for convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -166,6 +181,56 @@ impl Tiling {
     }
 }
 
+/// How a kernel walks along a sum, and so how the sum can be split into parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Depth {
+    /// Length in the kernel's own unit: channels of a group (direct) or positions along K (tiled).
+    pub length: u32,
+    /// Parts begin at multiples of this.
+    pub step: u32,
+    /// Rounds that an invocation's loops take for one step.
+    pub rounds: u64,
+}
+
+/// Rounds to spare for what a shader does once: the loops around its stores.
+const ROUNDS_TO_SPARE: u64 = 1024;
+
+/// A part of every sum: positions `begin..end` in the kernel's own unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub begin: u32,
+    pub end: u32,
+}
+
+impl Depth {
+    /// Splits into parts of at most `max_rounds` rounds, at least `min_parts` of them if there are so many steps.
+    ///
+    /// # Errors
+    /// A sentence, if a single step takes more rounds.
+    pub fn parts(&self, max_rounds: u64, min_parts: u64) -> Result<Vec<Part>, String> {
+        let steps = u64::from(self.length.div_ceil(self.step)).max(1);
+        let most = max_rounds.saturating_sub(ROUNDS_TO_SPARE) / self.rounds.max(1);
+        if most == 0 {
+            return Err(format!(
+                "one step along its sums takes {} loop rounds; this driver ends an invocation's loops after {max_rounds}",
+                self.rounds
+            ));
+        }
+        let parts = steps.div_ceil(most).max(min_parts.min(steps));
+        let length = steps.div_ceil(parts) * u64::from(self.step);
+        let mut all = Vec::new();
+        let mut begin = 0;
+        loop {
+            let end = (u64::from(begin) + length).min(self.length.into()) as u32;
+            all.push(Part { begin, end });
+            if end == self.length {
+                return Ok(all);
+            }
+            begin = end;
+        }
+    }
+}
+
 /// What an adapter class pays for the parts of a kernel, in units of one multiply-add of one invocation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Prices {
@@ -194,8 +259,10 @@ impl Prices {
 pub(crate) trait Recipe: Sync {
     fn variant_count(&self) -> usize;
     fn variant_name(&self, variant: usize) -> &'static str;
-    /// Whether the variant takes its configuration at run time.
-    fn generic(&self, variant: usize) -> bool;
+    /// Whether the variant takes its configuration at run time: those are named so.
+    fn generic(&self, variant: usize) -> bool {
+        is_generic(self.variant_name(variant))
+    }
     /// The kernel's own WGSL, to follow `common.wgsl`.
     fn source(&self) -> &'static str;
     /// Its constants for a problem.
@@ -208,6 +275,9 @@ pub(crate) trait Recipe: Sync {
     fn workspace(&self, problem: &Problem, variant: usize) -> u64;
     /// The dispatch grid.
     fn tiling(&self, problem: &Problem, variant: usize) -> Result<Tiling, String>;
+    /// How it walks along a sum. Compilers unroll the loops over a block in trusted shaders; in checked ones, whose loops
+    /// carry a counter of their own, every round of every loop counts.
+    fn depth(&self, problem: &Problem, variant: usize, checks: Checks) -> Depth;
     /// Estimated cost of one multiply-add of a tile, in multiply-adds.
     fn unit_cost(&self, problem: &Problem, variant: usize, prices: &Prices) -> f64;
 }
@@ -243,8 +313,12 @@ impl Choice {
         self.kernel.recipe().tiling(problem, self.variant)
     }
 
+    pub fn depth(self, problem: &Problem, checks: Checks) -> Depth {
+        self.kernel.recipe().depth(problem, self.variant, checks)
+    }
+
     /// Whether the kernel takes the problem on such a device, or a sentence with numbers why not.
-    pub fn supports(self, problem: &Problem, capabilities: &Capabilities) -> Result<(), String> {
+    pub fn supports(self, problem: &Problem, capabilities: &Capabilities, checks: Checks) -> Result<(), String> {
         let recipe = self.kernel.recipe();
         let [rows, columns] = problem.conv().kernel_size.map(u64::from);
         if !recipe.generic(self.variant) && rows * columns > MAX_SPECIAL_TAPS {
@@ -255,6 +329,7 @@ impl Choice {
         }
         ranges::prove(problem)?;
         self.tiling(problem)?;
+        self.depth(problem, checks).parts(capabilities.max_loop_rounds, 1)?;
         let limits = &capabilities.limits;
         let ([x, y], shared) = recipe.workgroup(self.variant);
         let binding = limits.max_storage_buffer_binding_size;
@@ -300,8 +375,8 @@ impl Choice {
         work * recipe.unit_cost(problem, self.variant, &prices) * idle * generic
     }
 
-    /// The convolution's WGSL, a whole module.
-    pub fn source(self, problem: &Problem, aliasing: Aliasing) -> Result<String> {
+    /// The convolution's WGSL, a whole module; `split` if sums are formed in parts.
+    pub fn source(self, problem: &Problem, aliasing: Aliasing, split: bool) -> Result<String> {
         let recipe = self.kernel.recipe();
         let conv = problem.conv();
         let mut source = Source::new(&[COMMON, recipe.source()]);
@@ -322,6 +397,7 @@ impl Choice {
                 ("HAS_RESIDUAL", needs.residual.into()),
             ])?;
         }
+        source.set(&[("SPLIT", split.into())])?;
         source.set(&recipe.constants(problem, self.variant))?;
         for (name, constant, access) in
             [("input", "INPUT_IN_OUTPUT", aliasing.input), ("residual", "RESIDUAL_IN_OUTPUT", aliasing.residual)]
@@ -386,19 +462,23 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
     let choice = match variant {
         Some(name) => {
             let choice = kernel.variant(name)?;
-            choice.supports(problem, &capabilities).map_err(|refusal| refused(&format!(" {name}"), refusal))?;
+            choice
+                .supports(problem, &capabilities, Checks::default())
+                .map_err(|refusal| refused(&format!(" {name}"), refusal))?;
             choice
         }
         None => {
             let mut last = String::new();
             Choice::all()
                 .filter(|choice| choice.kernel == kernel)
-                .find(|choice| choice.supports(problem, &capabilities).map_err(|refusal| last = refusal).is_ok())
+                .find(|choice| {
+                    choice.supports(problem, &capabilities, Checks::default()).map_err(|refusal| last = refusal).is_ok()
+                })
                 .ok_or_else(|| refused("", last))?
         }
     };
     match part {
-        0 => choice.source(problem, Aliasing::default()),
+        0 => choice.source(problem, Aliasing::default(), false),
         1 => pack_source(choice.packing()),
         _ => Err(Error::Unknown {
             what: "part",
@@ -407,6 +487,9 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 pub(crate) fn common_source_for_tests() -> String {

@@ -1,6 +1,6 @@
 //! Host side of `shaders/tiled.wgsl`.
 
-use super::{Prices, Recipe, Tiling};
+use super::{Checks, Depth, Prices, Recipe, Tiling, is_generic, sum_block};
 use crate::problem::Problem;
 use crate::shader::Constant;
 use crate::weights::Packing;
@@ -12,7 +12,6 @@ struct Variant {
     tile: [u32; 3],
     /// Output channels × pixels of an invocation, multiples of 4.
     thread: [u32; 2],
-    generic: bool,
 }
 
 impl Variant {
@@ -21,8 +20,8 @@ impl Variant {
     }
 }
 
-const fn variant(name: &'static str, tile: [u32; 3], thread: [u32; 2], generic: bool) -> Variant {
-    let variant = Variant { name, tile, thread, generic };
+const fn variant(name: &'static str, tile: [u32; 3], thread: [u32; 2]) -> Variant {
+    let variant = Variant { name, tile, thread };
     // Every invocation gathers whole columns, so that a position along K is the same for all of them.
     assert!(tile[1].is_multiple_of(variant.threads()));
     assert!(thread[0].is_multiple_of(4) && thread[1].is_multiple_of(4));
@@ -30,19 +29,15 @@ const fn variant(name: &'static str, tile: [u32; 3], thread: [u32; 2], generic: 
 }
 
 static VARIANTS: [Variant; 7] = [
-    variant("m64n64k16", [64, 64, 16], [8, 8], false),
-    variant("m64n128k8", [64, 128, 8], [8, 8], false),
-    variant("m32n128k16", [32, 128, 16], [8, 8], false),
-    variant("m32n64k16", [32, 64, 16], [4, 8], false),
-    variant("m16n64k16", [16, 64, 16], [4, 4], false),
+    variant("m64n64k16", [64, 64, 16], [8, 8]),
+    variant("m64n128k8", [64, 128, 8], [8, 8]),
+    variant("m32n128k16", [32, 128, 16], [8, 8]),
+    variant("m32n64k16", [32, 64, 16], [4, 8]),
+    variant("m16n64k16", [16, 64, 16], [4, 4]),
     // For few channels per group.
-    variant("m4n256k8", [4, 256, 8], [4, 4], false),
-    variant("generic-m32n64k16", [32, 64, 16], [4, 8], true),
+    variant("m4n256k8", [4, 256, 8], [4, 4]),
+    variant("generic-m32n64k16", [32, 64, 16], [4, 8]),
 ];
-
-/// K beyond which sums are formed in blocks, and the length of a block.
-const LONG_SUM: u64 = 4096;
-const SUM_BLOCK: u32 = 1024;
 
 pub(super) struct Tiled;
 
@@ -55,24 +50,20 @@ impl Recipe for Tiled {
         VARIANTS[variant].name
     }
 
-    fn generic(&self, variant: usize) -> bool {
-        VARIANTS[variant].generic
-    }
-
     fn source(&self) -> &'static str {
         include_str!("../../shaders/tiled.wgsl")
     }
 
     fn constants(&self, problem: &Problem, variant: usize) -> Vec<Constant> {
-        let Variant { tile, thread, generic, .. } = VARIANTS[variant];
-        let blocked = generic || problem.sum_length() > LONG_SUM;
+        let Variant { name, tile, thread } = VARIANTS[variant];
+        let sum_slices = sum_block(problem, is_generic(name)).map_or(0, |products| products as u32 / tile[2]);
         vec![
             ("TILE_M", tile[0].into()),
             ("TILE_N", tile[1].into()),
             ("TILE_K", tile[2].into()),
             ("THREAD_M", thread[0].into()),
             ("THREAD_N", thread[1].into()),
-            ("SUM_SLICES", if blocked { SUM_BLOCK / tile[2] } else { 0 }.into()),
+            ("SUM_SLICES", sum_slices.into()),
         ]
     }
 
@@ -94,6 +85,21 @@ impl Recipe for Tiled {
         let [batch, _, rows, columns] = problem.output_shape().map(u64::from);
         let pixels = batch.saturating_mul(rows).saturating_mul(columns);
         Tiling::new(problem, pixels, 1, n, m)
+    }
+
+    fn depth(&self, problem: &Problem, variant: usize, checks: Checks) -> Depth {
+        let [m, n, k] = VARIANTS[variant].tile.map(u64::from);
+        let [thread_m, thread_n] = VARIANTS[variant].thread.map(u64::from);
+        let threads = u64::from(VARIANTS[variant].threads());
+        // A slice: its weights, its rows with the columns of each, its multiply-adds and their loads, its partial sum.
+        let block = match checks {
+            Checks::Trusted => 0,
+            Checks::Checked => 5 * (thread_m + thread_n) / 4 + thread_m * (1 + thread_n),
+        };
+        let rounds = 1 + (k * m / 4).div_ceil(threads) + k * (1 + n / threads) + k * (1 + block) + thread_m * thread_n;
+        // A problem whose K does not fit is refused before anything is split.
+        let length = problem.sum_length().min(u64::from(u32::MAX)) as u32;
+        Depth { length, step: VARIANTS[variant].tile[2], rounds }
     }
 
     fn unit_cost(&self, problem: &Problem, variant: usize, prices: &Prices) -> f64 {

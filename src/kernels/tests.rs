@@ -1,0 +1,143 @@
+//! What cannot be seen from outside: shaders for tensors that share a buffer, and that host and WGSL speak of the same
+//! constants.
+
+use super::*;
+
+#[path = "../../tests/common/wgsl.rs"]
+mod wgsl;
+
+const ACCESSES: [Access; 3] = [Access::Separate, Access::SharedBuffer, Access::ThroughOutput];
+
+fn problems() -> [Problem; 3] {
+    ["c3h9w9o5k3p1", "c4h9w9o8k2s2g2:reflect:nobias+residual", "c3h9w9o5k3+residual+prelu"]
+        .map(|text| text.parse().unwrap())
+}
+
+/// Whether the module may write the storage variable.
+fn is_writable(module: &naga::Module, name: &str) -> bool {
+    let (_, variable) = module.global_variables.iter().find(|(_, v)| v.name.as_deref() == Some(name)).unwrap();
+    let naga::AddressSpace::Storage { access } = variable.space else { panic!("{name} is a storage buffer") };
+    access.contains(naga::StorageAccess::STORE)
+}
+
+#[test]
+fn shaders_for_every_kind_of_sharing_are_taken_by_every_back_end() {
+    for choice in Choice::all() {
+        for problem in problems() {
+            for (index, (input, residual)) in ACCESSES.iter().flat_map(|&i| ACCESSES.map(|r| (i, r))).enumerate() {
+                let name = format!("{} {} for {problem}, {input:?}, {residual:?}", choice.kernel, choice.name());
+                // Sums in one part and in several take turns.
+                let source = choice.source(&problem, Aliasing { input, residual }, index % 2 == 1).unwrap();
+                let module = wgsl::translate(&source).unwrap_or_else(|message| panic!("{name}: {message}"));
+                assert_eq!(is_writable(&module, "input"), input == Access::SharedBuffer, "{name}");
+                assert_eq!(is_writable(&module, "residual"), residual == Access::SharedBuffer, "{name}");
+                assert!(is_writable(&module, "output") && !is_writable(&module, "weight"), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_sharing_is_another_shader() {
+    // The whole source is the key of a pipeline, whose bind group layout depends on the kind of sharing.
+    for choice in Choice::all() {
+        let [_, problem, _] = problems();
+        let mut sources: Vec<String> = ACCESSES
+            .iter()
+            .flat_map(|&input| ACCESSES.map(|residual| Aliasing { input, residual }))
+            .map(|aliasing| choice.source(&problem, aliasing, false).unwrap())
+            .collect();
+        sources.sort();
+        sources.dedup();
+        assert_eq!(sources.len(), 9, "{} {}", choice.kernel, choice.name());
+    }
+}
+
+/// Names of the constants whose value in the file is a plain number or truth value: the ones to be set by the host.
+fn settable(source: &str) -> Vec<&str> {
+    let mut names: Vec<&str> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("const ")?.split_once(": "))
+        .filter(|(_, rest)| {
+            let value = rest.split(" = ").nth(1).unwrap_or_default().trim_end_matches(';');
+            ["true", "false"].contains(&value) || value.trim_end_matches('u').parse::<u32>().is_ok()
+        })
+        .map(|(name, _)| name)
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn the_host_sets_every_constant_of_a_kernel() {
+    for choice in Choice::all() {
+        let recipe = choice.kernel.recipe();
+        let mut set: Vec<&str> =
+            recipe.constants(&problems()[0], choice.variant).iter().map(|(name, _)| *name).collect();
+        set.sort_unstable();
+        assert_eq!(set, settable(recipe.source()), "{} {}", choice.kernel, choice.name());
+    }
+}
+
+#[test]
+fn the_host_sets_every_common_constant() {
+    // The generic variants leave those of the configuration at what the file has: no code of theirs depends on them.
+    let [_, problem, _] = problems();
+    let choice = Kernel::Direct.variant("c4x8").unwrap();
+    let source = choice.source(&problem, Aliasing::default(), false).unwrap();
+    for line in [
+        "const GENERIC: bool = false;",
+        "const KERNEL_H: u32 = 2u;",
+        "const KERNEL_W: u32 = 2u;",
+        "const STRIDE_H: u32 = 2u;",
+        "const STRIDE_W: u32 = 2u;",
+        "const DILATION_H: u32 = 1u;",
+        "const DILATION_W: u32 = 1u;",
+        "const PADDING_MODE: u32 = 1u;",
+        "const ACTIVATION: u32 = 0u;",
+        "const HAS_BIAS: bool = false;",
+        "const HAS_RESIDUAL: bool = true;",
+        "const INPUT_IN_OUTPUT: bool = false;",
+        "const RESIDUAL_IN_OUTPUT: bool = false;",
+        "const SPLIT: bool = false;",
+    ] {
+        assert!(source.contains(&format!("\n{line}\n")), "{line}");
+    }
+    assert_eq!(settable(COMMON).len(), 14, "a new constant belongs into the list above");
+}
+
+#[test]
+fn workgroup_memory_is_what_the_host_says() {
+    for choice in Choice::all() {
+        let source = choice.source(&problems()[0], Aliasing::default(), false).unwrap();
+        let (module, info) = wgsl::validate(&source).unwrap();
+        let mut layouter = naga::proc::Layouter::default();
+        layouter.update(module.to_ctx()).unwrap();
+        let bytes: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, variable)| variable.space == naga::AddressSpace::WorkGroup)
+            .map(|(_, variable)| layouter[variable.ty].size)
+            .sum();
+        let (size, expected) = choice.kernel.recipe().workgroup(choice.variant);
+        let name = format!("{} {}", choice.kernel, choice.name());
+        assert_eq!(bytes, expected, "{name}");
+        assert_eq!(module.entry_points[0].workgroup_size, [size[0], size[1], 1], "{name}");
+        drop(info);
+    }
+}
+
+#[test]
+fn sums_split_into_whole_steps_that_cover_them() {
+    let depth = Depth { length: 1000, step: 16, rounds: 40 };
+    assert_eq!(depth.parts(u64::MAX, 1).unwrap(), [Part { begin: 0, end: 1000 }]);
+    for (max_rounds, min_parts, count) in [(ROUNDS_TO_SPARE + 400, 1, 7), (u64::MAX, 5, 5), (u64::MAX, 1000, 63)] {
+        let parts = depth.parts(max_rounds, min_parts).unwrap();
+        assert_eq!(parts.len(), count);
+        assert_eq!((parts[0].begin, parts[count - 1].end), (0, 1000));
+        assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].begin && pair[0].end % 16 == 0));
+    }
+    let refusal = depth.parts(ROUNDS_TO_SPARE + 39, 1).unwrap_err();
+    assert!(refusal.contains("40 loop rounds"), "{refusal}");
+    assert_eq!(Depth { length: 0, ..depth }.parts(u64::MAX, 3).unwrap(), [Part { begin: 0, end: 0 }]);
+}

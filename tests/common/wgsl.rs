@@ -1,0 +1,80 @@
+//! A WGSL module taken through naga as wgpu's back ends do it: read, validated, and written in every shading language.
+//! Shared by `tests/shaders.rs` and the unit tests of the kernels: `#[path = "…/common/wgsl.rs"] mod wgsl;`.
+
+use naga::back::{hlsl, msl, spv};
+use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+
+/// Reads and validates a module without any optional capability: these shaders declare none, so they may use none.
+pub fn validate(source: &str) -> Result<(naga::Module, ModuleInfo), String> {
+    let module = naga::front::wgsl::parse_str(source).map_err(|error| error.emit_to_string(source))?;
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .map_err(|error| error.emit_to_string(source))?;
+    Ok((module, info))
+}
+
+/// Validates a module and writes it as SPIR-V, MSL and HLSL, each without and with wgpu's run-time checks.
+pub fn translate(source: &str) -> Result<naga::Module, String> {
+    let (module, info) = validate(source)?;
+    for checked in [false, true] {
+        let in_mode = |message: String| format!("{} checks: {message}", if checked { "with" } else { "without" });
+        spir_v(&module, &info, checked).map_err(in_mode)?;
+        metal(&module, &info, checked).map_err(in_mode)?;
+        direct3d(&module, &info, checked).map_err(in_mode)?;
+    }
+    Ok(module)
+}
+
+fn policies(checked: bool) -> BoundsCheckPolicies {
+    let policy = if checked { BoundsCheckPolicy::Restrict } else { BoundsCheckPolicy::Unchecked };
+    BoundsCheckPolicies { index: policy, buffer: policy, image_load: policy, binding_array: policy }
+}
+
+fn spir_v(module: &naga::Module, info: &ModuleInfo, checked: bool) -> Result<(), String> {
+    const MAGIC: u32 = 0x0723_0203;
+    let options = spv::Options {
+        lang_version: (1, 3),
+        bounds_check_policies: policies(checked),
+        force_loop_bounding: checked,
+        zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
+        ..Default::default()
+    };
+    let entry = spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: "main".into() };
+    let words =
+        spv::write_vec(module, info, &options, Some(&entry)).map_err(|error| format!("writing SPIR-V: {error}"))?;
+    if words.first() == Some(&MAGIC) { Ok(()) } else { Err("what was written is not SPIR-V".into()) }
+}
+
+fn metal(module: &naga::Module, info: &ModuleInfo, checked: bool) -> Result<(), String> {
+    let options = msl::Options {
+        lang_version: (2, 0),
+        bounds_check_policies: policies(checked),
+        force_loop_bounding: checked,
+        zero_initialize_workgroup_memory: false,
+        ..Default::default()
+    };
+    let (text, translation) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())
+        .map_err(|error| format!("writing MSL: {error}"))?;
+    if let Some(error) = translation.entry_point_names.iter().find_map(|name| name.as_ref().err()) {
+        return Err(format!("writing MSL: {error}"));
+    }
+    if text.contains("kernel void") { Ok(()) } else { Err(format!("there is no kernel in the MSL:\n{text}")) }
+}
+
+fn direct3d(module: &naga::Module, info: &ModuleInfo, checked: bool) -> Result<(), String> {
+    let options = hlsl::Options {
+        restrict_indexing: checked,
+        force_loop_bounding: checked,
+        zero_initialize_workgroup_memory: false,
+        ..Default::default()
+    };
+    let mut text = String::new();
+    let reflection = hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
+        .write(module, info, None)
+        .map_err(|error| format!("writing HLSL: {error}"))?;
+    if let Some(error) = reflection.entry_point_names.iter().find_map(|name| name.as_ref().err()) {
+        return Err(format!("writing HLSL: {error}"));
+    }
+    if text.contains("numthreads") { Ok(()) } else { Err(format!("there is no entry point in the HLSL:\n{text}")) }
+}

@@ -1,0 +1,143 @@
+//! Every shader that the crate can hand to wgpu is WGSL that every back end takes: read and validated by naga with no
+//! capability that it does not declare, and written as SPIR-V (Vulkan), MSL (Metal) and HLSL (DX12).
+//!
+//! How shaders read from the output's buffer is not visible from here: see the unit tests in `src/kernels`.
+
+use wgpu_conv::{Error, Kernel, Problem, shader_source};
+
+#[path = "common/wgsl.rs"]
+mod wgsl;
+
+/// Each parameter that reaches the compiler, alone and with others.
+const CONFIGURATIONS: [&str; 27] = [
+    "c3h9w9o5k1:nobias",
+    "c3h9w9o5k1",
+    "c3h9w9o5k3+residual",
+    "c3h9w9o5k3:nobias+residual+relu",
+    "c3h9w9o5k3x1p1x0:reflect",
+    "c3h9w9o5k1x3p0x1:replicate",
+    "c3h9w9o5k3p1:circular",
+    "c3h9w9o5k2x5s3x2p1,0,2,0",
+    "c3h9w9o5k3s4d2p4",
+    "c6h9w9o6k3d1x3g6",
+    "c6h9w9o18k3g3:reflect+residual+prelu",
+    "c1h40w40o1k7x7p3",
+    // Windows of a row too wide for registers.
+    "c2h9w99o4k3s9d9p9",
+    // Sums long enough to be formed in blocks.
+    "c600h9w9o4k3",
+    "c6000h2w2o4k1",
+    // Nothing to sum.
+    "c0h4w4o4k3p1",
+    "c3h9w9o5k3+relu",
+    "c3h9w9o5k3+clip=-1,1",
+    "c3h9w9o5k3+leaky_relu=0.1",
+    "c3h9w9o5k3+prelu",
+    "c3h9w9o5k3+sigmoid",
+    "c3h9w9o5k3+tanh",
+    "c3h9w9o5k3+silu",
+    "c3h9w9o5k3+gelu",
+    "c3h9w9o5k3+gelu_tanh",
+    "c3h9w9o5k3+hard_swish",
+    "c3h9w9o5k3+elu=1.5",
+];
+
+/// Which number of a binding is what, for people who read the shaders; the same in all of them.
+fn bindings(module: &naga::Module) -> Vec<(u32, String)> {
+    let mut found: Vec<(u32, String)> = module
+        .global_variables
+        .iter()
+        .filter_map(|(_, variable)| Some((variable.binding?, variable.name.clone()?)))
+        .map(|(binding, name)| {
+            assert_eq!(binding.group, 0, "{name} must leave the app's other groups alone");
+            (binding.binding, name)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+fn translate_all(kernel: Kernel) {
+    let convolution = [(0, "params"), (1, "input"), (2, "weight"), (3, "channel_data"), (4, "residual"), (5, "output")];
+    for variant in kernel.variants() {
+        for text in CONFIGURATIONS {
+            let problem: Problem = text.parse().unwrap();
+            let name = format!("{kernel} {variant} for {text}");
+            let source = shader_source(&problem, kernel, Some(variant), 0).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let module = wgsl::translate(&source).unwrap_or_else(|message| panic!("{name}: {message}"));
+            assert_eq!(bindings(&module), convolution.map(|(binding, name)| (binding, name.into())), "{name}");
+            assert_eq!(module.entry_points.len(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn direct_is_taken_by_every_back_end() {
+    translate_all(Kernel::Direct);
+}
+
+#[test]
+fn tiled_is_taken_by_every_back_end() {
+    translate_all(Kernel::Tiled);
+}
+
+#[test]
+fn packing_is_taken_by_every_back_end() {
+    let problem: Problem = CONFIGURATIONS[0].parse().unwrap();
+    for &kernel in Kernel::ALL {
+        for variant in kernel.variants() {
+            let source = shader_source(&problem, kernel, Some(variant), 1).unwrap();
+            let module = wgsl::translate(&source).unwrap_or_else(|message| panic!("packing of {variant}: {message}"));
+            assert_eq!(bindings(&module), [(0, "pack".into()), (1, "raw".into()), (2, "packed".into())]);
+        }
+    }
+}
+
+#[test]
+fn generic_variants_are_one_shader_for_everything() {
+    for &kernel in Kernel::ALL {
+        for variant in kernel.variants().into_iter().filter(|variant| variant.starts_with("generic")) {
+            let source = |text: &str| shader_source(&text.parse().unwrap(), kernel, Some(variant), 0).unwrap();
+            for text in CONFIGURATIONS.into_iter().chain(["c3h99w99o5k11x13s2d3p4+elu=2"]) {
+                assert_eq!(source(text), source(CONFIGURATIONS[0]), "{kernel} {variant} for {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_new_input_size_is_no_new_shader() {
+    for &kernel in Kernel::ALL {
+        for variant in kernel.variants() {
+            let source = |text: &str| shader_source(&text.parse().unwrap(), kernel, Some(variant), 0).unwrap();
+            let small = source("n1c8h16w16o16k3p1+relu");
+            assert_eq!(small, source("n3c8h99w64o16k3p1+relu"), "{kernel} {variant}: batch, rows and columns");
+            assert_eq!(small, source("n1c4h16w16o9k3p1+relu"), "{kernel} {variant}: channels");
+        }
+    }
+}
+
+#[test]
+fn the_checks_of_this_file_can_fail() {
+    assert!(wgsl::translate("fn main() { nonsense }").is_err(), "not WGSL");
+    let half = "enable f16; @compute @workgroup_size(1) fn main() { var x = 1.0h; x += 1.0h; }";
+    assert!(wgsl::translate(half).is_err(), "a capability that nobody declares");
+    let beyond = "@compute @workgroup_size(1) fn main() { var x: array<f32, 2>; x[2] = 1.0; }";
+    assert!(wgsl::translate(beyond).is_err(), "a constant index that is out of range");
+    let no_entry = "fn helper() -> u32 { return 1u; }";
+    assert!(wgsl::translate(no_entry).is_err(), "no entry point");
+}
+
+#[test]
+fn what_does_not_exist_is_named() {
+    let problem: Problem = "c3h9w9o5k3".parse().unwrap();
+    let message = |result: Result<String, Error>| result.unwrap_err().to_string();
+    let unknown = message(shader_source(&problem, Kernel::Direct, Some("m64n64k16"), 0));
+    assert!(unknown.contains("m64n64k16") && unknown.contains("c4x8"), "{unknown}");
+    assert!(message(shader_source(&problem, Kernel::Direct, None, 2)).contains("part"));
+    let large: Problem = "c3h99w99o5k9".parse().unwrap();
+    let refused = message(shader_source(&large, Kernel::Tiled, Some("m64n64k16"), 0));
+    assert!(refused.contains("81 taps") && refused.contains("49"), "{refused}");
+    // Without a name, the first variant that takes the problem.
+    assert!(shader_source(&large, Kernel::Tiled, None, 0).unwrap().contains("const GENERIC: bool = true;"));
+}
