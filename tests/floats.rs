@@ -87,6 +87,21 @@ fn long_sums_on_every_variant() {
     }
 }
 
+/// Sums so long that some drivers need them in parts (llvmpipe of Mesa 22.3 leaves every loop after 65,535 rounds
+/// of all loops together): bias, residual and activation still happen once, and at the end.
+#[test]
+fn very_long_sums_with_an_epilogue() {
+    let Some(gpu) = gpu::open() else { return };
+    let mut units = generic_units();
+    units.extend(self::units(&["c4x7", "m16n64k16"], &[Checks::Trusted]));
+    for text in
+        ["n1c7000h2w3o5k3p1+residual+relu", "n1c40000h1w2o3k1+residual+prelu", "n2c30000h1w2o3k1+residual+sigmoid"]
+    {
+        let kinds = if text.contains("sigmoid") { [DataKind::Uniform] } else { [DataKind::Integers] };
+        check(&gpu, &parse(text), &kinds, &units);
+    }
+}
+
 #[test]
 fn every_activation_within_its_bound() {
     let Some(gpu) = gpu::open_own() else { return };
