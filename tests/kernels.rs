@@ -7,7 +7,7 @@
 //! - configurations of many problems run on every variant, in checked mode the largest few, and a third of the others;
 //! - each other configuration runs on some variants of each kernel, in turn.
 //!
-//! The program's `wgpu-conv verify` runs all of it, every problem on every variant in both modes, and CI runs that.
+//! The program's `wgpu-conv verify` runs all of it, every problem on every variant in both modes.
 
 #[path = "common/gpu.rs"]
 mod gpu;
