@@ -72,7 +72,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
+// Binding 2 is the weight, which each kernel declares with the type that suits it.
 // Bias of every output channel, then (with PReLU) its slope.
 @group(0) @binding(3) var<storage, read> channel_data: array<f32>;
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
@@ -91,6 +91,29 @@ fn activation() -> u32 { if GENERIC { return params.activation; } return ACTIVAT
 // leave early: a return ahead of the loops makes some software drivers mask every instruction after it.
 fn tile_index(workgroup: vec3u) -> u32 {
     return params.tile_begin + workgroup.y * params.grid_width + workgroup.x;
+}
+
+// A tile's place: along the pixels, along the channels of its group, and which group.
+struct Tile {
+    pixel_tile: u32,
+    channel_tile: u32,
+    // Beyond the last for a folded grid's surplus workgroups.
+    group: u32,
+    // That, or the last one: for what such workgroups load.
+    safe_group: u32,
+    // Whether it is a tile of this segment.
+    live: bool,
+}
+
+fn tile_at(index: u32) -> Tile {
+    var tile: Tile;
+    tile.pixel_tile = index % params.tiles_pixels;
+    let rest = index / params.tiles_pixels;
+    tile.channel_tile = rest % params.tiles_channels;
+    tile.group = rest / params.tiles_channels;
+    tile.safe_group = min(tile.group, params.out_channels / params.group_out - 1u);
+    tile.live = index < params.tile_end;
+    return tile;
 }
 
 // The padding rule along one axis: where the element at `position` (which counts from the image's first element and may

@@ -1,120 +1,169 @@
-// direct: a block of CHANNELS output channels × PIXELS output pixels of one row per invocation, no workgroup memory.
+// direct: a block of CHANNELS output channels × ROWS × COLUMNS output pixels per invocation, no workgroup memory.
 //
-// A workgroup's tile is GROUP_X pixel blocks (consecutive in the flattened batch × rows × blocks of a row) by GROUP_Y
-// channel blocks of one group. With SLIDE, the input that one kernel row needs is loaded once into WINDOW registers and
-// serves every tap and every channel of the block; otherwise (wide windows, run-time configurations) each tap loads.
+// A workgroup's tile is GROUP_X pixel blocks (consecutive in the flattened batch × rows of blocks × blocks of a row) by
+// GROUP_Y channel blocks of one group. The window of input is as `window.wgsl` says.
 
+@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
+
+// 1, or 4 · QUADS.
 const CHANNELS: u32 = 4u;
-const PIXELS: u32 = 8u;
+const QUADS: u32 = 1u;
+const ROWS: u32 = 1u;
+const COLUMNS: u32 = 8u;
 const GROUP_X: u32 = 64u;
 const GROUP_Y: u32 = 1u;
-const SLIDE: bool = true;
-// (PIXELS - 1) · STRIDE_W + (KERNEL_W - 1) · DILATION_W + 1, or 1 without SLIDE.
-const WINDOW: u32 = 10u;
-// Input channels that are added up on their own before they join the total, or 0: keeps rounding small where K is large.
-const SUM_CHANNELS: u32 = 0u;
 
-const ACCUMULATORS: u32 = CHANNELS * PIXELS;
+const ACCUMULATORS: u32 = CHANNELS * ROWS * COLUMNS;
 
-fn load(row: u32, row_inside: bool, column: i32) -> f32 {
-    let at = source(column, params.in_width);
-    let inside = row_inside & (at >= 0);
-    // Outside, some element that exists is loaded and dropped: every index stays in range.
-    return select(0.0, read_input(select(params.input_offset, row + u32(at), inside)), inside);
+// n / d for n < d + 128, without the integer division that GPUs emulate: this runs in every invocation.
+fn small_quotient(n: u32, d: u32) -> u32 {
+    return select(u32((f32(n) + 0.5) / f32(d)), u32(n >= d), d > 128u);
 }
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {
-    let tile = tile_index(workgroup);
-    let pixel_tile = tile % params.tiles_pixels;
-    let channel_tile = (tile / params.tiles_pixels) % params.tiles_channels;
-    let group = tile / (params.tiles_pixels * params.tiles_channels);
-
-    // Blocks beyond the last compute the last one again and store nothing.
-    let wanted_block = pixel_tile * GROUP_X + local.x;
-    let block = min(wanted_block, params.pixels - 1u);
-    let blocks_per_row = (params.out_width + PIXELS - 1u) / PIXELS;
-    let first_x = (block % blocks_per_row) * PIXELS;
-    let y = (block / blocks_per_row) % params.out_height;
-    let image = block / (blocks_per_row * params.out_height);
-    let first_channel = (channel_tile * GROUP_Y + local.y) * CHANNELS;
-    let live = (tile < params.tile_end) & (wanted_block < params.pixels);
+    let tile = tile_at(tile_index(workgroup));
+    // The tile's first block, by division; this invocation's follows by counting on. Blocks beyond the last compute the last
+    // one again and store nothing.
+    let blocks_w = (params.out_width + COLUMNS - 1u) / COLUMNS;
+    let blocks_h = (params.out_height + ROWS - 1u) / ROWS;
+    let first_block = tile.pixel_tile * GROUP_X;
+    let ahead = min(local.x, params.pixels - 1u - first_block);
+    let along = first_block % blocks_w + ahead;
+    let rows_ahead = small_quotient(along, blocks_w);
+    let down = (first_block / blocks_w) % blocks_h + rows_ahead;
+    let images_ahead = small_quotient(down, blocks_h);
+    let first_x = (along - rows_ahead * blocks_w) * COLUMNS;
+    let first_y = (down - images_ahead * blocks_h) * ROWS;
+    let image = first_block / (blocks_w * blocks_h) + images_ahead;
+    let first_channel = (tile.channel_tile * GROUP_Y + local.y) * CHANNELS;
+    let live = tile.live & (ahead == local.x);
 
     let quads = (params.group_out + 3u) / 4u;
-    let top = i32(y * stride_h()) - params.pad_top;
+    let top = i32(first_y * stride_h()) - params.pad_top;
     let left = i32(first_x * stride_w()) - params.pad_left;
-    // A folded grid's surplus workgroups have a group beyond the last.
-    let safe_group = min(group, params.out_channels / params.group_out - 1u);
-    let in_channel = safe_group * params.group_in + params.part_begin;
+    let in_channel = tile.safe_group * params.group_in + params.part_begin;
     var plane = params.input_offset + (image * params.in_channels + in_channel) * params.in_plane;
+
+    // The padding rule, ahead of the loops as far as the taps allow.
+    var at_row: array<i32, WINDOW_H>;
+    var at_column: array<i32, WINDOW_W>;
+    for (var r = 0u; r < WINDOW_H; r++) { // unroll
+        at_row[r] = source_row(top, r, 0u);
+    }
+    for (var q = 0u; q < WINDOW_W; q++) { // unroll
+        at_column[q] = source_column(left, q, 0u);
+    }
 
     var sums: array<f32, ACCUMULATORS>;
     var totals: array<f32, ACCUMULATORS>;
-    var window: array<f32, WINDOW>;
-    var taps: array<f32, CHANNELS>;
-    // Position along K of the taps that come next.
-    var k = params.part_begin * params.kernel_h * kernel_w();
+    let taps_per_channel = params.kernel_h * kernel_w();
+    // Position along K of the channel's first tap.
+    var channel_taps = params.part_begin * taps_per_channel;
     var summed = 0u;
     for (var c = params.part_begin; c < params.part_end; c++) {
-        for (var i = 0u; i < params.kernel_h; i++) {
-            let source_row = source(top + i32(i * dilation_h()), params.in_height);
-            let row_inside = source_row >= 0;
-            let row = plane + u32(max(source_row, 0)) * params.in_width;
-            if SLIDE {
-                for (var t = 0u; t < WINDOW; t++) {
-                    window[t] = load(row, row_inside, left + i32(t));
+        // Not by the constant, where rows are taken one at a time: an unrolled loop costs compile time and wins nothing.
+        for (var i = 0u; i < select(params.kernel_h, TAP_ROWS, WHOLE_H); i += TAP_ROWS) {
+            for (var j = 0u; j < kernel_w(); j += TAP_COLUMNS) {
+                var window: array<f32, WINDOW_H * WINDOW_W>;
+                for (var r = 0u; r < WINDOW_H; r++) { // unroll
+                    if !WHOLE_H {
+                        at_row[r] = source_row(top, r, i);
+                    }
+                    let row = plane + u32(max(at_row[r], 0)) * params.in_width;
+                    for (var q = 0u; q < WINDOW_W; q++) { // unroll
+                        if !WHOLE_W {
+                            at_column[q] = source_column(left, q, j);
+                        }
+                        // In place of a zero, some element that exists is loaded: every index stays in range.
+                        let loaded = read_input(row + u32(max(at_column[q], 0)));
+                        let inside = (at_row[r] >= 0) & (at_column[q] >= 0);
+                        window[r * WINDOW_W + q] = select(loaded, select(0.0, loaded, inside), ZEROS);
+                    }
                 }
-            }
-            for (var j = 0u; j < kernel_w(); j++) {
+                let block_taps = channel_taps + i * kernel_w() + j;
                 if CHANNELS == 1u {
-                    let at = (safe_group * params.group_out + min(first_channel, params.group_out - 1u)) * params.sum_length + k;
-                    taps[0] = weight[at >> 2u][at & 3u];
-                } else {
-                    for (var q = 0u; q < CHANNELS / 4u; q++) {
-                        let quad = min(first_channel / 4u + q, quads - 1u);
-                        let four = weight[(safe_group * quads + quad) * params.sum_length + k];
-                        for (var r = 0u; r < 4u; r++) {
-                            taps[q * 4u + r] = four[r];
+                    let last = params.group_out - 1u;
+                    let base = (tile.safe_group * params.group_out + min(first_channel, last)) * params.sum_length + block_taps;
+                    var taps: array<f32, TAP_ROWS * TAP_COLUMNS>;
+                    for (var a = 0u; a < TAP_ROWS; a++) { // unroll
+                        for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
+                            let at = base + a * kernel_w() + b;
+                            taps[a * TAP_COLUMNS + b] = weight[at >> 2u][at & 3u];
+                        }
+                    }
+                    for (var y = 0u; y < ROWS; y++) { // unroll
+                        for (var x = 0u; x < COLUMNS; x++) { // unroll
+                            var sum = sums[y * COLUMNS + x];
+                            for (var a = 0u; a < TAP_ROWS; a++) { // unroll
+                                for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
+                                    let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + x * STEP_W + b * DILATION_W;
+                                    sum = fma(window[at], taps[a * TAP_COLUMNS + b], sum);
+                                }
+                            }
+                            sums[y * COLUMNS + x] = sum;
                         }
                     }
                 }
-                for (var p = 0u; p < PIXELS; p++) {
-                    var x: f32;
-                    if SLIDE {
-                        x = window[p * STRIDE_W + j * DILATION_W];
-                    } else {
-                        x = load(row, row_inside, left + i32(p * stride_w() + j * dilation_w()));
+                for (var q = 0u; q < QUADS; q++) { // unroll
+                    let quad = min(first_channel / 4u + q, quads - 1u);
+                    let base = (tile.safe_group * quads + quad) * params.sum_length + block_taps;
+                    var taps: array<vec4f, TAP_ROWS * TAP_COLUMNS>;
+                    for (var a = 0u; a < TAP_ROWS; a++) { // unroll
+                        for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
+                            taps[a * TAP_COLUMNS + b] = weight[base + a * kernel_w() + b];
+                        }
                     }
-                    for (var o = 0u; o < CHANNELS; o++) {
-                        sums[o * PIXELS + p] += taps[o] * x;
+                    for (var o = 0u; o < 4u; o++) { // unroll
+                        for (var y = 0u; y < ROWS; y++) { // unroll
+                            for (var x = 0u; x < COLUMNS; x++) { // unroll
+                                var sum = sums[((q * 4u + o) * ROWS + y) * COLUMNS + x];
+                                for (var a = 0u; a < TAP_ROWS; a++) { // unroll
+                                    for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
+                                        let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + x * STEP_W + b * DILATION_W;
+                                        sum = fma(window[at], taps[a * TAP_COLUMNS + b][o], sum);
+                                    }
+                                }
+                                sums[((q * 4u + o) * ROWS + y) * COLUMNS + x] = sum;
+                            }
+                        }
                     }
                 }
-                k++;
             }
         }
         plane += params.in_plane;
+        channel_taps += taps_per_channel;
         if SUM_CHANNELS != 0u {
             summed += 1u;
             if summed == SUM_CHANNELS {
                 summed = 0u;
-                for (var a = 0u; a < ACCUMULATORS; a++) {
-                    totals[a] += sums[a];
-                    sums[a] = 0.0;
+                for (var o = 0u; o < CHANNELS; o++) { // unroll
+                    for (var y = 0u; y < ROWS; y++) { // unroll
+                        for (var x = 0u; x < COLUMNS; x++) { // unroll
+                            totals[(o * ROWS + y) * COLUMNS + x] += sums[(o * ROWS + y) * COLUMNS + x];
+                            sums[(o * ROWS + y) * COLUMNS + x] = 0.0;
+                        }
+                    }
                 }
             }
         }
     }
 
-    for (var o = 0u; o < CHANNELS; o++) {
+    for (var o = 0u; o < CHANNELS; o++) { // unroll
         let channel = first_channel + o;
-        let out_channel = group * params.group_out + channel;
+        let out_channel = tile.group * params.group_out + channel;
         let of_channel = load_channel(out_channel);
-        let out_row = (image * params.out_channels + out_channel) * params.out_plane + y * params.out_width + first_x;
-        // Pixels of this channel that exist: one comparison for each store.
-        let count = select(0u, params.out_width - first_x, live & (channel < params.group_out));
-        for (var p = 0u; p < PIXELS; p++) {
-            if p < count {
-                store(totals[o * PIXELS + p] + sums[o * PIXELS + p], of_channel, out_row + p);
+        let out_plane = (image * params.out_channels + out_channel) * params.out_plane;
+        for (var y = 0u; y < ROWS; y++) { // unroll
+            let out_row = out_plane + (first_y + y) * params.out_width + first_x;
+            // Pixels of this row that exist: one comparison for each store.
+            let exists = live & (channel < params.group_out) & (first_y + y < params.out_height);
+            let count = select(0u, params.out_width - first_x, exists);
+            for (var x = 0u; x < COLUMNS; x++) { // unroll
+                if x < count {
+                    let sum = totals[(o * ROWS + y) * COLUMNS + x] + sums[(o * ROWS + y) * COLUMNS + x];
+                    store(sum, of_channel, out_row + x);
+                }
             }
         }
     }

@@ -6,6 +6,8 @@
 // position along K is the same for the whole workgroup and its arithmetic is scalar: what is left per element is one
 // addition and two comparisons.
 
+@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
+
 const TILE_M: u32 = 64u;
 const TILE_N: u32 = 64u;
 const TILE_K: u32 = 16u;
@@ -30,26 +32,21 @@ var<workgroup> input_slice: array<f32, TILE_K * TILE_N>;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
-    let tile = tile_index(workgroup);
-    let pixel_tile = tile % params.tiles_pixels;
-    let channel_tile = (tile / params.tiles_pixels) % params.tiles_channels;
-    let group = tile / (params.tiles_pixels * params.tiles_channels);
-    // A folded grid's surplus workgroups have a group beyond the last; they compute something and store nothing.
-    let safe_group = min(group, params.out_channels / params.group_out - 1u);
+    let tile = tile_at(tile_index(workgroup));
     let quads = (params.group_out + 3u) / 4u;
-    let weight_base = safe_group * params.sum_length * quads;
+    let weight_base = tile.safe_group * params.sum_length * quads;
 
     // Columns: where the first tap of each pixel lies. Pixels beyond the last repeat the last one.
     var tops: array<i32, COLUMNS>;
     var lefts: array<i32, COLUMNS>;
     var bases: array<u32, COLUMNS>;
     for (var q = 0u; q < COLUMNS; q++) {
-        let pixel = min(pixel_tile * TILE_N + q * THREADS + local, params.pixels - 1u);
+        let pixel = min(tile.pixel_tile * TILE_N + q * THREADS + local, params.pixels - 1u);
         let image = pixel / params.out_plane;
         let place = pixel % params.out_plane;
         tops[q] = i32((place / params.out_width) * stride_h()) - params.pad_top;
         lefts[q] = i32((place % params.out_width) * stride_w()) - params.pad_left;
-        bases[q] = params.input_offset + (image * params.in_channels + safe_group * params.group_in) * params.in_plane;
+        bases[q] = params.input_offset + (image * params.in_channels + tile.safe_group * params.group_in) * params.in_plane;
     }
 
     let thread_n = local % THREADS_N;
@@ -65,7 +62,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         for (var e = 0u; e < WEIGHT_LOADS; e++) {
             let at = e * THREADS + local;
             let k = start + at / QUADS_M;
-            let quad = min(channel_tile * QUADS_M + at % QUADS_M, quads - 1u);
+            let quad = min(tile.channel_tile * QUADS_M + at % QUADS_M, quads - 1u);
             let loaded = weight[weight_base + min(k, params.sum_length - 1u) * quads + quad];
             if WEIGHT_VECTORS % THREADS == 0u || at < WEIGHT_VECTORS {
                 weight_slice[at] = select(vec4f(), loaded, k < params.sum_length);
@@ -131,13 +128,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     var places: array<u32, THREAD_N>;
     var live: array<bool, THREAD_N>;
     for (var n = 0u; n < THREAD_N; n++) {
-        let pixel = pixel_tile * TILE_N + ((n / 4u) * THREADS_N + thread_n) * 4u + n % 4u;
+        let pixel = tile.pixel_tile * TILE_N + ((n / 4u) * THREADS_N + thread_n) * 4u + n % 4u;
         places[n] = (pixel / params.out_plane) * params.out_channels * params.out_plane + pixel % params.out_plane;
-        live[n] = (tile < params.tile_end) & (pixel < params.pixels);
+        live[n] = tile.live & (pixel < params.pixels);
     }
     for (var m = 0u; m < THREAD_M; m++) {
-        let channel = channel_tile * TILE_M + ((m / 4u) * THREADS_M + thread_m) * 4u + m % 4u;
-        let out_channel = group * params.group_out + channel;
+        let channel = tile.channel_tile * TILE_M + ((m / 4u) * THREADS_M + thread_m) * 4u + m % 4u;
+        let out_channel = tile.group * params.group_out + channel;
         let of_channel = load_channel(out_channel);
         for (var n = 0u; n < THREAD_N; n++) {
             if live[n] & (channel < params.group_out) {

@@ -206,6 +206,7 @@ impl Plan {
         let source = self.choice.source(&self.problem, aliasing, split)?;
         let label = match self.choice.kernel {
             Kernel::Direct => "wgpu-conv: direct",
+            Kernel::Broadcast => "wgpu-conv: broadcast",
             Kernel::Tiled => "wgpu-conv: tiled",
         };
         Ok(self.engine.pipeline(source, self.checks, Layout::Convolution(aliasing), label))

@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn classes_differ() {
         assert_eq!(choose("n8c64h56w56o64k3p1", AdapterClass::Discrete).kernel, Kernel::Tiled);
-        assert_eq!(choose("n8c64h56w56o64k3p1", AdapterClass::Software).kernel, Kernel::Direct);
+        assert_eq!(choose("n8c64h56w56o64k3p1", AdapterClass::Software).kernel, Kernel::Broadcast);
         let depthwise = choose("c96h112w112o96k3p1g96", AdapterClass::Discrete);
         assert_eq!((depthwise.kernel, &depthwise.variant[..2]), (Kernel::Direct, "c1"));
     }

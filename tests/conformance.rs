@@ -62,6 +62,16 @@ fn onnx_node_cases_on_direct_checked() {
 }
 
 #[test]
+fn onnx_node_cases_on_broadcast_trusted() {
+    node_cases(Kernel::Broadcast, Checks::Trusted);
+}
+
+#[test]
+fn onnx_node_cases_on_broadcast_checked() {
+    node_cases(Kernel::Broadcast, Checks::Checked);
+}
+
+#[test]
 fn onnx_node_cases_on_tiled_trusted() {
     node_cases(Kernel::Tiled, Checks::Trusted);
 }

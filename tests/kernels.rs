@@ -68,7 +68,7 @@ impl Cases {
         let variants = unit.kernel.variants();
         let place =
             variants.iter().position(|&variant| variant == unit.variant).expect("it is a variant of its kernel");
-        // Of so many variants in turn, one. The tiled kernel takes several times as long to compile.
+        // Of so many variants in turn, one. The others take several times as long to compile as direct.
         let sharing = self.sharing[number];
         let one_of = match (unit.kernel, unit.checks) {
             _ if sharing >= MOST => 1,

@@ -1,7 +1,9 @@
 //! The kernels: an ordered list, and what each must answer.
 
+mod broadcast;
 mod direct;
 mod tiled;
+mod window;
 
 use std::fmt;
 use std::str::FromStr;
@@ -41,6 +43,9 @@ fn sum_block(problem: &Problem, generic: bool) -> Option<u64> {
 pub enum Kernel {
     /// No workgroup memory: each invocation computes a block of output pixels × output channels in registers.
     Direct,
+    /// No workgroup memory: the lanes of a workgroup are output channels and share one block of pixels, so that every input
+    /// value is a scalar, broadcast to the lanes.
+    Broadcast,
     /// Implicit GEMM: a workgroup computes a tile of the output matrix, slices of weight and gathered input going
     /// through workgroup memory.
     Tiled,
@@ -48,12 +53,13 @@ pub enum Kernel {
 
 impl Kernel {
     /// All kernels, in the order in which selection looks at them.
-    pub const ALL: &'static [Self] = &[Self::Direct, Self::Tiled];
+    pub const ALL: &'static [Self] = &[Self::Direct, Self::Broadcast, Self::Tiled];
 
     /// Its name, which is also the stem of its shader and of its host file.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Broadcast => "broadcast",
             Self::Tiled => "tiled",
         }
     }
@@ -68,6 +74,7 @@ impl Kernel {
     pub(crate) fn recipe(self) -> &'static dyn Recipe {
         match self {
             Self::Direct => &direct::Direct,
+            Self::Broadcast => &broadcast::Broadcast,
             Self::Tiled => &tiled::Tiled,
         }
     }
@@ -181,6 +188,17 @@ impl Tiling {
     }
 }
 
+impl Tiling {
+    /// Divides into tiles of `blocks` blocks, each of rows × columns of output pixels, by `channels` output channels.
+    fn of_blocks(problem: &Problem, [rows, columns]: [u32; 2], blocks: u32, channels: u32) -> Result<Self, String> {
+        debug_assert!(u64::from(rows.max(columns)) <= ranges::TILE_MARGIN);
+        let [batch, _, height, width] = problem.output_shape().map(u64::from);
+        // A refusal, not an overflow, where the product is beyond 64 bits: the ranges are proved first, but not by us.
+        let all = batch.saturating_mul(height.div_ceil(rows.into())).saturating_mul(width.div_ceil(columns.into()));
+        Self::new(problem, all, u64::from(rows * columns), blocks, channels)
+    }
+}
+
 /// How a kernel walks along a sum, and so how the sum can be split into parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Depth {
@@ -203,6 +221,13 @@ pub(crate) struct Part {
 }
 
 impl Depth {
+    /// For a kernel that walks along the channels and takes taps in such blocks: those are its loops, and all others are
+    /// unrolled before a compiler sees them.
+    fn of_channels(problem: &Problem, window: &window::Window) -> Self {
+        let [rows, columns] = window.blocks(problem);
+        Self { length: problem.in_channels_per_group(), step: 1, rounds: 1 + rows * (1 + columns) }
+    }
+
     /// Splits into parts of at most `max_rounds` rounds, at least `min_parts` of them if there are so many steps.
     ///
     /// # Errors
@@ -236,6 +261,10 @@ impl Depth {
 pub(crate) struct Prices {
     /// A scalar loaded from a storage buffer.
     pub load: f64,
+    /// A scalar loaded from a storage buffer, the same one for the whole workgroup.
+    pub uniform: f64,
+    /// A sum that is carried from one round of the loop over channels to the next.
+    pub carry: f64,
     /// A scalar loaded from workgroup memory.
     pub shared: f64,
     /// An element gathered from the image into workgroup memory: index arithmetic, load and store.
@@ -248,9 +277,15 @@ impl Prices {
     /// Measured on lavapipe for software; for GPUs, estimates from compiled code (see `benches/README.md`).
     pub fn of(class: AdapterClass) -> Self {
         match class {
-            AdapterClass::Software => Self { load: 10.0, shared: 10.0, gather: 30.0, workgroups: 4.0 },
-            AdapterClass::Integrated => Self { load: 3.0, shared: 0.4, gather: 8.0, workgroups: 32.0 },
-            AdapterClass::Discrete => Self { load: 3.0, shared: 0.4, gather: 8.0, workgroups: 256.0 },
+            AdapterClass::Software => {
+                Self { load: 17.0, uniform: 3.0, carry: 2.0, shared: 10.0, gather: 30.0, workgroups: 4.0 }
+            }
+            AdapterClass::Integrated => {
+                Self { load: 3.0, uniform: 5.0, carry: 0.0, shared: 0.4, gather: 8.0, workgroups: 32.0 }
+            }
+            AdapterClass::Discrete => {
+                Self { load: 3.0, uniform: 5.0, carry: 0.0, shared: 0.4, gather: 8.0, workgroups: 256.0 }
+            }
         }
     }
 }
@@ -408,7 +443,7 @@ impl Choice {
                 Access::ThroughOutput => source.set(&[(constant, true.into())])?,
             }
         }
-        Ok(source.finish())
+        source.finish()
     }
 }
 
@@ -442,7 +477,7 @@ pub(crate) struct Aliasing {
 pub(crate) fn pack_source(packing: Packing) -> Result<String> {
     let mut source = Source::new(&[include_str!("../../shaders/pack.wgsl")]);
     source.set(&[("PACKING", packing.code().into())])?;
-    Ok(source.finish())
+    source.finish()
 }
 
 /// The WGSL of a kernel for a problem as it is handed to wgpu: a whole module, and nothing else. Part 0 is the

@@ -72,18 +72,20 @@ impl Case {
     }
 }
 
-/// Two small variants of either kernel: short to compile, with and without the configuration compiled in.
+/// Two small variants of each kernel: short to compile, with and without the configuration compiled in.
 pub fn forced(kernel: Kernel, checks: Checks) -> PlanOptions {
     let variant = match (kernel, checks) {
         (Kernel::Direct, Checks::Trusted) => "c4x8",
         (Kernel::Direct, Checks::Checked) => "generic-c1x4",
+        (Kernel::Broadcast, Checks::Trusted) => "r4x4c1",
+        (Kernel::Broadcast, Checks::Checked) => "generic-r4x4c2",
         (_, Checks::Trusted) => "m16n64k16",
         (_, Checks::Checked) => "generic-m32n64k16",
     };
     PlanOptions { kernel: Some(kernel), variant: Some(variant.into()), checks: Some(checks) }
 }
 
-/// Both kernels, trusted and checked.
+/// All kernels, trusted and checked.
 pub fn all_forced() -> Vec<PlanOptions> {
     Kernel::ALL.iter().flat_map(|&kernel| Checks::ALL.map(|checks| forced(kernel, checks))).collect()
 }

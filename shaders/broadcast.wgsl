@@ -1,0 +1,131 @@
+// broadcast: the lanes of a workgroup are output channels, and all of them work on the same block of output pixels.
+//
+// An invocation holds CHANNELS output channels (LANES apart) × ROWS × COLUMNS pixels. Every input value is the same for the
+// whole workgroup: one scalar load, broadcast to the lanes; so are all coordinates, and the padding rule costs no vector
+// instruction. Only weights differ between lanes: neighbours read neighbours, and each value serves ROWS · COLUMNS pixels.
+// The window of input is as `window.wgsl` says.
+
+@group(0) @binding(2) var<storage, read> weight: array<f32>;
+
+const LANES: u32 = 64u;
+const CHANNELS: u32 = 1u;
+const ROWS: u32 = 8u;
+const COLUMNS: u32 = 8u;
+
+const ACCUMULATORS: u32 = CHANNELS * ROWS * COLUMNS;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let tile = tile_at(tile_index(workgroup));
+    let blocks_w = (params.out_width + COLUMNS - 1u) / COLUMNS;
+    let blocks_h = (params.out_height + ROWS - 1u) / ROWS;
+    let first_x = (tile.pixel_tile % blocks_w) * COLUMNS;
+    let first_y = ((tile.pixel_tile / blocks_w) % blocks_h) * ROWS;
+    let image = tile.pixel_tile / (blocks_w * blocks_h);
+    let first_channel = tile.channel_tile * (LANES * CHANNELS) + lane;
+
+    let top = i32(first_y * stride_h()) - params.pad_top;
+    let left = i32(first_x * stride_w()) - params.pad_left;
+    let in_channel = tile.safe_group * params.group_in + params.part_begin;
+    var plane = params.input_offset + (image * params.in_channels + in_channel) * params.in_plane;
+
+    // Weights of one position along K are so far apart; channels beyond the last read those of the last.
+    let weight_step = (params.group_out + 3u) / 4u * 4u;
+    var columns: array<u32, CHANNELS>;
+    for (var v = 0u; v < CHANNELS; v++) { // unroll
+        columns[v] = min(first_channel + v * LANES, weight_step - 1u);
+    }
+    let taps_per_channel = params.kernel_h * kernel_w();
+    var channel_weights = (tile.safe_group * params.sum_length + params.part_begin * taps_per_channel) * weight_step;
+
+    // The padding rule, ahead of the loops as far as the taps allow.
+    var at_row: array<i32, WINDOW_H>;
+    var at_column: array<i32, WINDOW_W>;
+    for (var r = 0u; r < WINDOW_H; r++) { // unroll
+        at_row[r] = source_row(top, r, 0u);
+    }
+    for (var q = 0u; q < WINDOW_W; q++) { // unroll
+        at_column[q] = source_column(left, q, 0u);
+    }
+
+    var sums: array<f32, ACCUMULATORS>;
+    var totals: array<f32, ACCUMULATORS>;
+    var summed = 0u;
+    for (var c = params.part_begin; c < params.part_end; c++) {
+        for (var i = 0u; i < kernel_h(); i += TAP_ROWS) {
+            for (var j = 0u; j < kernel_w(); j += TAP_COLUMNS) {
+                var window: array<f32, WINDOW_H * WINDOW_W>;
+                for (var r = 0u; r < WINDOW_H; r++) { // unroll
+                    if !WHOLE_H {
+                        at_row[r] = source_row(top, r, i);
+                    }
+                    let row = plane + u32(max(at_row[r], 0)) * params.in_width;
+                    for (var q = 0u; q < WINDOW_W; q++) { // unroll
+                        if !WHOLE_W {
+                            at_column[q] = source_column(left, q, j);
+                        }
+                        // In place of a zero, some element that exists is loaded: every index stays in range.
+                        let loaded = read_input(row + u32(max(at_column[q], 0)));
+                        let inside = (at_row[r] >= 0) & (at_column[q] >= 0);
+                        window[r * WINDOW_W + q] = select(loaded, select(0.0, loaded, inside), ZEROS);
+                    }
+                }
+                let block_weights = channel_weights + (i * kernel_w() + j) * weight_step;
+                for (var v = 0u; v < CHANNELS; v++) { // unroll
+                    var taps: array<f32, TAP_ROWS * TAP_COLUMNS>;
+                    for (var a = 0u; a < TAP_ROWS; a++) { // unroll
+                        for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
+                            let position = a * kernel_w() + b;
+                            taps[a * TAP_COLUMNS + b] = weight[block_weights + position * weight_step + columns[v]];
+                        }
+                    }
+                    // One sum after the other, so that only one of them is needed in a register at a time.
+                    for (var y = 0u; y < ROWS; y++) { // unroll
+                        for (var x = 0u; x < COLUMNS; x++) { // unroll
+                            var sum = sums[(v * ROWS + y) * COLUMNS + x];
+                            for (var a = 0u; a < TAP_ROWS; a++) { // unroll
+                                for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
+                                    let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + x * STEP_W + b * DILATION_W;
+                                    sum = fma(window[at], taps[a * TAP_COLUMNS + b], sum);
+                                }
+                            }
+                            sums[(v * ROWS + y) * COLUMNS + x] = sum;
+                        }
+                    }
+                }
+            }
+        }
+        plane += params.in_plane;
+        channel_weights += taps_per_channel * weight_step;
+        if SUM_CHANNELS != 0u {
+            summed += 1u;
+            if summed == SUM_CHANNELS {
+                summed = 0u;
+                for (var v = 0u; v < CHANNELS; v++) { // unroll
+                    for (var y = 0u; y < ROWS; y++) { // unroll
+                        for (var x = 0u; x < COLUMNS; x++) { // unroll
+                            totals[(v * ROWS + y) * COLUMNS + x] += sums[(v * ROWS + y) * COLUMNS + x];
+                            sums[(v * ROWS + y) * COLUMNS + x] = 0.0;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    for (var v = 0u; v < CHANNELS; v++) { // unroll
+        let channel = first_channel + v * LANES;
+        let out_channel = tile.group * params.group_out + channel;
+        let of_channel = load_channel(out_channel);
+        let out_plane = (image * params.out_channels + out_channel) * params.out_plane;
+        let live = tile.live & (channel < params.group_out);
+        for (var y = 0u; y < ROWS; y++) { // unroll
+            for (var x = 0u; x < COLUMNS; x++) { // unroll
+                if live & (first_y + y < params.out_height) & (first_x + x < params.out_width) {
+                    let sum = totals[(v * ROWS + y) * COLUMNS + x] + sums[(v * ROWS + y) * COLUMNS + x];
+                    store(sum, of_channel, out_plane + (first_y + y) * params.out_width + first_x + x);
+                }
+            }
+        }
+    }
+}

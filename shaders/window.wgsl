@@ -1,0 +1,31 @@
+// Put before the kernels that keep a window of the input in registers (direct, broadcast): how taps are taken in blocks.
+//
+// Taps are taken in blocks of TAP_ROWS × TAP_COLUMNS. The window is the input that one channel's block of taps needs: it is
+// loaded once, and all pixels, taps and channels of an invocation's block share it.
+
+// Of the kernel at once: all rows or one, all columns or one.
+const TAP_ROWS: u32 = 3u;
+const TAP_COLUMNS: u32 = 3u;
+// Where the taps of a block cover the kernel along an axis, its stretch of the image is (pixels - 1) · stride +
+// (taps - 1) · dilation + 1 long; otherwise there is one element for each pixel.
+const WINDOW_H: u32 = 10u;
+const WINDOW_W: u32 = 10u;
+// Whether an element may be a zero of the padding.
+const ZEROS: bool = true;
+// Input channels that are added up on their own before they join the total, or 0: keeps rounding small where K is large.
+const SUM_CHANNELS: u32 = 0u;
+
+// Whether a block of taps covers the kernel along the axis, and elements of the window from one pixel to the next.
+const WHOLE_H: bool = !GENERIC && TAP_ROWS == KERNEL_H;
+const WHOLE_W: bool = !GENERIC && TAP_COLUMNS == KERNEL_W;
+const STEP_H: u32 = select(1u, STRIDE_H, WHOLE_H);
+const STEP_W: u32 = select(1u, STRIDE_W, WHOLE_W);
+
+// Row and column of the image (negative for a zero) of the window's row r and column q, for taps from (i, j) on.
+fn source_row(top: i32, r: u32, i: u32) -> i32 {
+    return source(top + i32(select(r * stride_h() + i * dilation_h(), r, WHOLE_H)), params.in_height);
+}
+
+fn source_column(left: i32, q: u32, j: u32) -> i32 {
+    return source(left + i32(select(q * stride_w() + j * dilation_w(), q, WHOLE_W)), params.in_width);
+}

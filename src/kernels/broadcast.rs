@@ -1,0 +1,101 @@
+//! Host side of `shaders/broadcast.wgsl`.
+
+use super::window::{Taps, Window};
+use super::{Checks, Depth, Prices, Recipe, Tiling, is_generic};
+use crate::problem::Problem;
+use crate::shader::Constant;
+use crate::weights::Packing;
+
+/// What an invocation computes, and how many of them a workgroup has.
+struct Variant {
+    name: &'static str,
+    /// Output rows × columns.
+    pixels: [u32; 2],
+    /// Output channels of an invocation.
+    channels: u32,
+    /// Invocations: neighbouring channels.
+    lanes: u32,
+}
+
+impl Variant {
+    fn window(&self, problem: &Problem) -> Window {
+        Window::of(problem, self.pixels, if is_generic(self.name) { Taps::One } else { Taps::Kernel })
+    }
+}
+
+const fn variant(name: &'static str, pixels: [u32; 2], channels: u32, lanes: u32) -> Variant {
+    Variant { name, pixels, channels, lanes }
+}
+
+static VARIANTS: [Variant; 8] = [
+    variant("r6x8c2", [6, 8], 2, 32),
+    variant("r7x7c2", [7, 7], 2, 32),
+    // For small images with many channels, and where stride or dilation widen the window.
+    variant("r4x7c4", [4, 7], 4, 16),
+    // For 1×1 kernels, whose images are flattened to one row.
+    variant("r1x28c4", [1, 28], 4, 16),
+    variant("r1x16c4", [1, 16], 4, 16),
+    // For few output channels.
+    variant("r8x8c1", [8, 8], 1, 16),
+    variant("r4x4c1", [4, 4], 1, 16),
+    variant("generic-r4x4c2", [4, 4], 2, 32),
+];
+
+pub(super) struct Broadcast;
+
+impl Recipe for Broadcast {
+    fn variant_count(&self) -> usize {
+        VARIANTS.len()
+    }
+
+    fn variant_name(&self, variant: usize) -> &'static str {
+        VARIANTS[variant].name
+    }
+
+    fn source(&self) -> &'static str {
+        concat!(include_str!("../../shaders/window.wgsl"), "\n", include_str!("../../shaders/broadcast.wgsl"))
+    }
+
+    fn constants(&self, problem: &Problem, variant: usize) -> Vec<Constant> {
+        let variant = &VARIANTS[variant];
+        let mut constants = vec![
+            ("LANES", variant.lanes.into()),
+            ("CHANNELS", variant.channels.into()),
+            ("ROWS", variant.pixels[0].into()),
+            ("COLUMNS", variant.pixels[1].into()),
+        ];
+        constants.extend(variant.window(problem).constants(problem, is_generic(variant.name)));
+        constants
+    }
+
+    fn packing(&self, _: usize) -> Packing {
+        Packing::KMajor
+    }
+
+    fn workgroup(&self, variant: usize) -> ([u32; 2], u32) {
+        ([VARIANTS[variant].lanes, 1], 0)
+    }
+
+    fn workspace(&self, _: &Problem, _: usize) -> u64 {
+        0
+    }
+
+    fn tiling(&self, problem: &Problem, variant: usize) -> Result<Tiling, String> {
+        let Variant { pixels, channels, lanes, .. } = VARIANTS[variant];
+        Tiling::of_blocks(problem, pixels, 1, channels * lanes)
+    }
+
+    fn depth(&self, problem: &Problem, variant: usize, _: Checks) -> Depth {
+        Depth::of_channels(problem, &VARIANTS[variant].window(problem))
+    }
+
+    fn unit_cost(&self, problem: &Problem, variant: usize, prices: &Prices) -> f64 {
+        let variant = &VARIANTS[variant];
+        let window = variant.window(problem);
+        let channels = f64::from(variant.channels);
+        let pixels = f64::from(variant.pixels[0] * variant.pixels[1]);
+        let taps = window.taps() as f64;
+        let loads = window.loads() as f64 * prices.uniform + taps * channels * prices.load;
+        1.0 + (loads + channels * pixels * prices.carry) / (taps * channels * pixels)
+    }
+}
