@@ -92,6 +92,8 @@ class Results:
                 for row in self.rows
             ],
         )
+        if not summary:
+            return "\n".join(lines + self.footnotes()) + "\n"
         lines += ["", f"Ratios, by the {'median' if self.by == 'median' else 'smallest'} of each:", ""]
         body = [
             [row["name"] or f"`{row['problem']}`", self.best_text(row)]
