@@ -26,9 +26,6 @@ fn recording_allocates_as_often_as_the_same_calls_by_hand() {
     for _ in 0..3 {
         drop((chain.record(&engine), chain.record_by_hand(&engine)));
     }
-    for _ in 0..4 {
-        eprintln!("{} {}", count(|| drop(chain.record(&engine))), count(|| drop(chain.record_by_hand(&engine))));
-    }
     let ours = count(|| drop(chain.record(&engine)));
     let by_hand = count(|| drop(chain.record_by_hand(&engine)));
     assert_eq!(ours, by_hand, "allocations of {LENGTH} convolutions in one pass");

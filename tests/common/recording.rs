@@ -110,13 +110,12 @@ impl LayerByHand {
     }
 }
 
+/// A buffer whose contents are written: wgpu would otherwise note, when it records, that they have to be zeroed.
 fn buffer(engine: &Engine, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
-    engine.device().create_buffer(&wgpu::BufferDescriptor {
-        label: Some(label),
-        size,
-        usage,
-        mapped_at_creation: false,
-    })
+    let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: true };
+    let buffer = engine.device().create_buffer(&descriptor);
+    buffer.unmap();
+    buffer
 }
 
 fn in_one_pass(engine: &Engine, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> wgpu::CommandBuffer {
