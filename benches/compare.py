@@ -49,6 +49,7 @@ def main():
             "driver": info["driver"],
             "threads": args.threads,
             "rounds": args.rounds,
+            "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
             "contenders": {report.OURS: f"wgpu-conv {info['version']}"} | {peer.name: peer.about for peer in found},
         }
         rows = []

@@ -6,6 +6,9 @@ from statistics import median
 
 OURS, OURS_GPU, CPU = "wgpu-conv", "wgpu-conv-gpu", "onnxruntime-cpu"
 
+# Load for each thread from which on others took processors away from whoever was timed.
+BUSY = 0.4
+
 
 class Recorded:
     """Times of libraries that were measured once and are not in this run, as multiples of one that is in both."""
@@ -112,6 +115,8 @@ class Results:
             f"{head['adapter']}; driver {head['driver']}; {head['threads']} threads; {head['rounds']} rounds; {head['date']}.",
             "",
         ]
+        if (head["load"] or 0) > BUSY * head["threads"]:
+            lines += [f"The machine was busy before (load {head['load']}): these times are no measurement.", ""]
         return "\n".join(lines + [f"- {name}: {about}" for name, about in head["contenders"].items()])
 
     def cell(self, row, name):

@@ -36,8 +36,8 @@ impl WholeCall {
         let upload = buffer("upload", input_bytes, BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC, true);
         let download = buffer("download", output_bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST, false);
         let [out_of_memory, validation] = scopes;
-        let popped = (validation.pop(), out_of_memory.pop());
-        for error in [pollster::block_on(popped.0), pollster::block_on(popped.1)].into_iter().flatten() {
+        let [validation, out_of_memory] = [validation.pop(), out_of_memory.pop()].map(pollster::block_on);
+        if let Some(error) = out_of_memory.or(validation) {
             return Err(error).context("buffers for upload and read-back cannot be made");
         }
         Ok(Self {
