@@ -61,7 +61,7 @@ def main():
     results = report.Results(head, rows, recorded, args.by)
     print(results.markdown())
     if args.markdown:
-        args.markdown.write_text(results.markdown())
+        write_markdown(args.markdown, args.section, results.markdown())
     if args.json:
         args.json.write_text(json.dumps({**head, "rows": rows, "summary": results.summary()}, indent=1))
     wrong = [row["problem"] for row in rows if not row["verified"]]
@@ -83,13 +83,30 @@ def arguments():
     parser.add_argument("--variant", help="force its variant")
     parser.add_argument("--binary", type=Path, help="the program (default: target/release/wgpu-conv)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there")
+    parser.add_argument("--section", metavar="NAME", help="put them into FILE, after the line <!-- compare.py: NAME -->")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
     args = parser.parse_args()
     if args.problems and args.layers:
         parser.error("--layers and problems exclude each other")
     if args.rounds < 1 or args.threads < 1 or args.batch < 1:
         parser.error("--rounds, --threads and --batch are 1 or more")
+    if args.section and not (args.markdown and place(args.markdown, args.section)):
+        parser.error(f"{args.markdown} has no section {args.section!r}")
     return args
+
+
+def place(path, section):
+    """The text before and after the contents of a section, or None."""
+    before, mark, rest = path.read_text().partition(f"<!-- compare.py: {section} -->\n")
+    _, end, after = rest.partition("<!-- end -->\n")
+    return (before + mark, end + after) if mark and end else None
+
+
+def write_markdown(path, section, text):
+    if section:
+        before, after = place(path, section)
+        text = before + text + after
+    path.write_text(text)
 
 
 def chosen(name, wanted):
@@ -177,8 +194,8 @@ def compare(ours, found, wanted, args, numpy, note):
     contenders = {report.OURS: OursPrepared(ours, {"op": "call", "id": described["id"]})}
     gpu = OursPrepared(ours, {"op": "gpu", "id": described["id"], "repeats": 1})
     if (first := gpu.time()) is not None:
-        software = "llvmpipe" in ours.ask(op="info")["adapter"].lower()
-        gpu.request["repeats"] = 1 if software else max(1, min(100, round(GPU_SAMPLE_MS / first)))
+        # A software adapter's clock is exact, and its times are long.
+        gpu.request["repeats"] = 1 if ours.ask(op="info")["software"] else max(1, min(100, round(GPU_SAMPLE_MS / first)))
         contenders[report.OURS_GPU] = gpu
     for peer in found:
         try:

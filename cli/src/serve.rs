@@ -6,7 +6,7 @@
 //!
 //! | request | answer, beside `"ok": true` |
 //! | --- | --- |
-//! | `{"op": "info"}` | `adapter`, `driver`, `version`, `timestamps` |
+//! | `{"op": "info"}` | `adapter`, `driver`, `software`, `version`, `timestamps` |
 //! | `{"op": "layers", "network": "resnet50", "batch": 8}` | `layers`: each with `name` and `problem`; without a network, A to L |
 //! | `{"op": "prepare", "problem": "A"}` | `id`, the parameters, `kernel`, `variant`, `verified`, `first_use_ms`, … |
 //! | `{"op": "call", "id": 0}` | `ms`: wall time of upload, run and read-back |
@@ -128,6 +128,7 @@ impl Server<'_> {
                 Ok(json!({
                     "adapter": gpu::adapter_text(&info),
                     "driver": gpu::driver_text(&info),
+                    "software": info.device_type == wgpu_conv::wgpu::DeviceType::Cpu,
                     "version": env!("CARGO_PKG_VERSION"),
                     "timestamps": self.context.device.features().contains(wgpu_conv::wgpu::Features::TIMESTAMP_QUERY),
                 }))
