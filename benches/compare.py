@@ -189,7 +189,7 @@ def compare(ours, found, wanted, args, numpy, note):
     fields = {field: described[field] for field in peers.Layer.__dataclass_fields__ if field in described}
     layer = peers.Layer(name=name, **fields)
     row = {key: described[key] for key in ("problem", "kernel", "variant", "verified", "first_use_ms", "flops", "bytes")}
-    row |= {"name": name, "samples": {}, "on_gpu": {}, "failed": {}, "notes": {}}
+    row |= {"name": name, "samples": {}, "kinds": {}, "failed": {}, "notes": {}}
 
     contenders = {report.OURS: OursPrepared(ours, {"op": "call", "id": described["id"]})}
     gpu = OursPrepared(ours, {"op": "gpu", "id": described["id"], "repeats": 1})
@@ -206,7 +206,7 @@ def compare(ours, found, wanted, args, numpy, note):
             note(f"{problem}: {peer.name}: {row['failed'][peer.name]}")
             continue
         contenders[peer.name] = prepared
-        row["on_gpu"][peer.name] = "gpu" if peer.gpu_time else "call" if peer.on_gpu else "cpu"
+        row["kinds"][peer.name] = kind(peer)
         if about := getattr(prepared, "about", None):
             row["notes"][peer.name] = about
     row["samples"] = take_turns(contenders, args)
@@ -214,6 +214,14 @@ def compare(ours, found, wanted, args, numpy, note):
         prepared.close()
     ours.ask(op="release", id=described["id"])
     return row
+
+
+def kind(peer):
+    """What a peer's times may be compared with: GPU time, whole calls of GPU peers, or nothing of ours."""
+    if peer.gpu_time:
+        return "gpu"
+    # Whole calls with shorter factors are shown, and are nobody's measure.
+    return "call" if peer.on_gpu and peer.exact else "other"
 
 
 def check(result, tensors, layer, exact, numpy):

@@ -46,9 +46,9 @@ class Results:
         samples = row["samples"].get(name)
         return self.pick(samples) if samples else None
 
-    def best_live(self, row, kind):
-        """The fastest peer of a kind: `call` (whole calls of GPU peers), `gpu` (GPU time) or `cpu`."""
-        times = {name: self.time(row, name) for name, of in row["on_gpu"].items() if of == kind}
+    def best_live(self, row):
+        """The fastest whole call of a GPU peer of this run."""
+        times = {name: self.time(row, name) for name, kind in row["kinds"].items() if kind == "call"}
         return min(times.items(), key=lambda item: item[1]) if times else None
 
     def best_recorded(self, row):
@@ -57,14 +57,14 @@ class Results:
     def ratios(self, row):
         """Every ratio of a row that can be formed."""
         ours, ours_gpu, cpu = (self.time(row, name) for name in (OURS, OURS_GPU, CPU))
-        call = {"live": self.best_live(row, "call"), "recorded": self.best_recorded(row)}
+        call = {"live": self.best_live(row), "recorded": self.best_recorded(row)}
         ratios = {f"{kind}/ours": best[1] / ours for kind, best in call.items() if best}
         if any(call.values()):
             ratios["best/ours"] = min(best[1] for best in call.values() if best) / ours
         if ours_gpu and cpu:
             ratios["gpu/cpu"] = ours_gpu / cpu
         if ours_gpu:
-            for name, kind in row["on_gpu"].items():
+            for name, kind in row["kinds"].items():
                 if kind == "gpu":
                     ratios[f"{name}/gpu"] = self.time(row, name) / ours_gpu
         return ratios
@@ -127,7 +127,7 @@ class Results:
         return "wrong" if row["failed"].get(name, "").startswith("WRONG") else "–"
 
     def best_text(self, row):
-        found = [best for best in (self.best_live(row, "call"), self.best_recorded(row)) if best]
+        found = [best for best in (self.best_live(row), self.best_recorded(row)) if best]
         if not found:
             return ""
         name, time = min(found, key=lambda best: best[1])
