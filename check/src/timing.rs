@@ -46,9 +46,9 @@ pub fn median(samples: &[f64]) -> f64 {
 pub fn measure(engine: &Engine, bound: &Bound, runs: usize) -> Result<Timing> {
     let runs = runs.max(1);
     bound.run_blocking()?;
-    if engine.device().features().contains(wgpu::Features::TIMESTAMP_QUERY)
-        && bound.segments() > 0
-        && let Some(samples) = by_timestamps(engine, bound, runs)?
+    if bound.segments() > 0
+        && let Some(clock) = GpuClock::new(engine)
+        && let Some(samples) = (0..runs).map(|_| clock.sample(bound, 1)).collect::<Result<Option<Vec<f64>>>>()?
     {
         return Ok(Timing::of(samples, true));
     }
@@ -64,55 +64,94 @@ pub fn measure(engine: &Engine, bound: &Bound, runs: usize) -> Result<Timing> {
 /// Two timestamps.
 const PAIR_BYTES: u64 = 16;
 
-/// Milliseconds of each run, or `None` if the timestamps make no sense.
-fn by_timestamps(engine: &Engine, bound: &Bound, runs: usize) -> Result<Option<Vec<f64>>> {
-    let device = engine.device();
-    let query_set = device.create_query_set(&wgpu::QuerySetDescriptor {
-        label: Some("timing"),
-        ty: wgpu::QueryType::Timestamp,
-        count: 2,
-    });
-    let buffer = |label, size, usage| {
-        device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
-    };
-    let resolved =
-        buffer("timing resolved", PAIR_BYTES, wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
-    let pairs = buffer(
-        "timing pairs",
-        PAIR_BYTES * u64::from(bound.segments()),
-        wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
-    );
-    let period_ms = f64::from(engine.queue().get_timestamp_period()) * 1e-6;
-    let mut samples = Vec::with_capacity(runs);
-    for _ in 0..runs {
+/// The GPU's own clock, by timestamp queries around compute passes.
+#[derive(Debug)]
+pub struct GpuClock {
+    engine: Engine,
+    query_set: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    period_ms: f64,
+}
+
+impl GpuClock {
+    /// The clock of the engine's device; `None` if it lacks [`wgpu::Features::TIMESTAMP_QUERY`].
+    pub fn new(engine: &Engine) -> Option<Self> {
+        let device = engine.device();
+        if !device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return None;
+        }
+        let query_set = device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: Some("timing"),
+            ty: wgpu::QueryType::Timestamp,
+            count: 2,
+        });
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        Some(Self {
+            engine: engine.clone(),
+            query_set,
+            resolved: buffer(engine, "timing resolved", PAIR_BYTES, usage),
+            period_ms: f64::from(engine.queue().get_timestamp_period()) * 1e-6,
+        })
+    }
+
+    /// Milliseconds that the GPU takes for `repeats` runs, one after the other; `None` if the timestamps make no sense.
+    ///
+    /// A convolution of one segment is recorded so often into one pass, and it is for the caller to see that this takes
+    /// no longer than a driver allows a submission to take (seconds). Larger ones are submitted segment by segment, as in
+    /// real use.
+    ///
+    /// # Errors
+    /// What recording and reading back say.
+    pub fn sample(&self, bound: &Bound, repeats: u32) -> Result<Option<f64>> {
+        let (passes, repeats) = match bound.segments() {
+            1 => (1, repeats),
+            segments => (u64::from(segments) * u64::from(repeats), 1),
+        };
+        let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        let pairs = buffer(&self.engine, "timing pairs", PAIR_BYTES * passes.max(1), usage);
         let start = Instant::now();
-        // One submission for each segment, as in real use: a driver may end a submission that takes too long.
-        for segment in 0..bound.segments() {
-            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("timing") });
-            {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: Some("timing"),
-                    timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
-                        query_set: &query_set,
-                        beginning_of_pass_write_index: Some(0),
-                        end_of_pass_write_index: Some(1),
-                    }),
-                });
-                bound.record_segment(segment, &mut pass)?;
-            }
-            encoder.resolve_query_set(&query_set, 0..2, &resolved, 0);
-            encoder.copy_buffer_to_buffer(&resolved, 0, &pairs, PAIR_BYTES * u64::from(segment), PAIR_BYTES);
-            engine.queue().submit([encoder.finish()]);
+        for pass in 0..passes {
+            let segment = (pass % u64::from(bound.segments())) as u32;
+            self.submit(bound, segment, repeats, (&pairs, PAIR_BYTES * pass))?;
         }
         // Waits until everything is done. The bits are those of whole numbers; as floats they are only carried.
-        let bits: Vec<u32> = engine.read_blocking(pairs.slice(..))?.into_iter().map(f32::to_bits).collect();
+        let stamps = self.engine.read_blocking(pairs.slice(..PAIR_BYTES * passes))?;
         let wall_ms = start.elapsed().as_secs_f64() * 1e3;
-        match plausible_ms(&bits, period_ms, wall_ms) {
-            Some(sample) => samples.push(sample),
-            None => return Ok(None),
-        }
+        let bits: Vec<u32> = stamps.into_iter().map(f32::to_bits).collect();
+        Ok(plausible_ms(&bits, self.period_ms, wall_ms))
     }
-    Ok(Some(samples))
+
+    /// Submits a segment, so often in one pass, and brings the timestamps to a place in a buffer.
+    fn submit(&self, bound: &Bound, segment: u32, repeats: u32, to: (&wgpu::Buffer, u64)) -> Result<()> {
+        let device = self.engine.device();
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("timing") });
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some("timing"),
+                timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                    query_set: &self.query_set,
+                    beginning_of_pass_write_index: Some(0),
+                    end_of_pass_write_index: Some(1),
+                }),
+            });
+            for _ in 0..repeats {
+                bound.record_segment(segment, &mut pass)?;
+            }
+        }
+        encoder.resolve_query_set(&self.query_set, 0..2, &self.resolved, 0);
+        encoder.copy_buffer_to_buffer(&self.resolved, 0, to.0, to.1, PAIR_BYTES);
+        self.engine.queue().submit([encoder.finish()]);
+        Ok(())
+    }
+}
+
+fn buffer(engine: &Engine, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+    engine.device().create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size,
+        usage,
+        mapped_at_creation: false,
+    })
 }
 
 /// Sum of the times between pairs of timestamps, each of which is two little-endian halves of 64 bits.

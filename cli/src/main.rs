@@ -8,9 +8,11 @@ mod info;
 mod npy;
 mod output;
 mod run;
+mod serve;
 mod shader;
 mod tensor_file;
 mod verify;
+mod whole_call;
 
 use std::fmt;
 use std::process::ExitCode;
