@@ -68,6 +68,9 @@ struct Params {
     activation: u32,
     has_bias: u32,
     has_residual: u32,
+    // Packing kmajor: channels of a block, and rows of a group's weight along K.
+    channel_block: u32,
+    weight_rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

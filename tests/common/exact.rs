@@ -77,8 +77,8 @@ pub fn forced(kernel: Kernel, checks: Checks) -> PlanOptions {
     let variant = match (kernel, checks) {
         (Kernel::Direct, Checks::Trusted) => "c4x8",
         (Kernel::Direct, Checks::Checked) => "generic-c1x4",
-        (_, Checks::Trusted) => "m16n64k16",
-        (_, Checks::Checked) => "generic-m32n64k16",
+        (_, Checks::Trusted) => "m32n32k16",
+        (_, Checks::Checked) => "generic-m32n64k8",
     };
     PlanOptions { kernel: Some(kernel), variant: Some(variant.into()), checks: Some(checks) }
 }
