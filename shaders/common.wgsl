@@ -71,6 +71,9 @@ struct Params {
     // Packing kmajor: channels of a block, and rows of a group's weight along K.
     channel_block: u32,
     weight_rows: u32,
+    // How many workgroups share a sum, and how many positions along K each has (split-K).
+    splits: u32,
+    split_length: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

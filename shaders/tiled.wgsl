@@ -24,6 +24,9 @@ const CHANNEL_BLOCK: u32 = 8u;
 const PADDED: bool = true;
 // Some block or some slice may reach beyond the last channel. The weight is zero there.
 const RAGGED: bool = true;
+// Several workgroups share a tile's sums, each with its part of K, and leave what they have in the workspace, which is bound
+// as the output (split-K).
+const SPLIT_K: bool = false;
 // Slices that are added up on their own before they join the total, or 0: keeps rounding small where K is large.
 const SUM_SLICES: u32 = 0u;
 
@@ -94,6 +97,11 @@ fn next_run() {
     channel += select(0u, select(CHANNEL_BLOCK, params.channel_block, GENERIC), next_block);
 }
 
+// Positions along K, the last channel block filled up.
+fn k_length() -> u32 {
+    return (params.group_in + CHANNEL_BLOCK - 1u) / CHANNEL_BLOCK * CHANNEL_BLOCK * kernel_h() * kernel_w();
+}
+
 // Starts loading the slice at the current position and moves on.
 fn fetch() {
     for (var e = 0u; e < WEIGHT_LOADS; e++) {
@@ -153,14 +161,34 @@ fn pixel_at(image: u32, place: u32, delta: u32) -> vec2u {
     return vec2u(image + at / params.out_plane, at % params.out_plane);
 }
 
+// Leaves a sum for reduce.wgsl.
+fn store_partial(sum: f32, at: u32) {
+    if SPLIT && params.part_begin != 0u {
+        output[at] += sum;
+    } else {
+        output[at] = sum;
+    }
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
     let tile = tile_index(workgroup);
     let pixel_tile = tile % params.tiles_pixels;
     let channel_tile = (tile / params.tiles_pixels) % params.tiles_channels;
-    let group = tile / (params.tiles_pixels * params.tiles_channels);
-    // A folded grid's surplus workgroups have a group beyond the last; they compute something and store nothing.
-    let safe_group = min(group, params.out_channels / params.group_out - 1u);
+    let groups = params.out_channels / params.group_out;
+    let plane_of_tiles = tile / (params.tiles_pixels * params.tiles_channels);
+    let group = select(plane_of_tiles, plane_of_tiles % groups, SPLIT_K);
+    // A folded grid's surplus workgroups have a group (or a part of K) beyond the last; they compute something and store
+    // nothing.
+    let safe_group = min(group, groups - 1u);
+    var split = 0u;
+    var k_begin = params.part_begin;
+    var k_end = params.part_end;
+    if SPLIT_K {
+        split = plane_of_tiles / groups;
+        k_begin += min(split, params.splits - 1u) * params.split_length;
+        k_end = min(k_end + min(split, params.splits - 1u) * params.split_length, k_length());
+    }
     let first_pixel = pixel_tile * TILE_N;
     let first_image = first_pixel / params.out_plane;
     let first_place = first_pixel % params.out_plane;
@@ -168,7 +196,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     // This invocation's part of a slice of the weight; what is beyond the last quad repeats it.
     let quads = (params.group_out + 3u) / 4u;
     let quad = min(channel_tile * QUADS_M + local % QUADS_M, quads - 1u);
-    weight_at = (safe_group * params.weight_rows + params.part_begin + min(local / QUADS_M, TILE_K - 1u)) * quads + quad;
+    weight_at = (safe_group * params.weight_rows + k_begin + min(local / QUADS_M, TILE_K - 1u)) * quads + quad;
     weight_step = THREADS / QUADS_M * quads;
 
     // Its columns. Pixels beyond the last repeat the last one.
@@ -199,7 +227,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
             }
         }
     }
-    let run = params.part_begin / select(CHANNEL_BLOCK, params.channel_block, GENERIC);
+    let run = k_begin / select(CHANNEL_BLOCK, params.channel_block, GENERIC);
     j = run % kernel_w();
     i = (run / kernel_w()) % kernel_h();
     channel = run / (kernel_w() * kernel_h()) * select(CHANNEL_BLOCK, params.channel_block, GENERIC);
@@ -212,10 +240,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     var totals: array<vec4f, SUMS>;
     var slices = 0u;
     var buffer = 0u;
-    if params.part_begin < params.part_end {
+    if k_begin < k_end {
         fetch();
     }
-    for (var start = params.part_begin; start < params.part_end; start += TILE_K) {
+    for (var start = k_begin; start < k_end; start += TILE_K) {
         let weights_now = buffer * WEIGHT_VECTORS;
         let inputs_now = buffer * INPUT_VECTORS;
         for (var e = 0u; e < WEIGHT_LOADS; e++) {
@@ -234,7 +262,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
             }
         }
         workgroupBarrier();
-        if start + TILE_K < params.part_end {
+        if start + TILE_K < k_end {
             fetch();
         }
         for (var k = 0u; k < QUADS_K; k++) {
@@ -288,7 +316,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                     if SUM_SLICES != 0u {
                         sum += totals[v * THREAD_N + n][r];
                     }
-                    store(sum, of_channel, places[n] + out_channel * params.out_plane);
+                    let index = places[n] + out_channel * params.out_plane;
+                    if SPLIT_K {
+                        store_partial(sum, split * params.pixels * params.out_channels + index);
+                    } else {
+                        store(sum, of_channel, index);
+                    }
                 }
             }
         }

@@ -15,6 +15,8 @@ struct Variant {
     thread: [u32; 2],
     /// Slices that workgroup memory holds.
     buffers: u32,
+    /// Whether several workgroups share a tile's sums.
+    split: bool,
 }
 
 impl Variant {
@@ -39,7 +41,7 @@ impl Variant {
 }
 
 const fn variant(name: &'static str, tile: [u32; 3], thread: [u32; 2], buffers: u32) -> Variant {
-    let variant = Variant { name, tile, thread, buffers };
+    let variant = Variant { name, tile, thread, buffers, split: false };
     let threads = variant.threads();
     // Every invocation gathers whole columns or the same part of each, so that a position along K is the same for all.
     assert!(tile[1].is_multiple_of(threads) || threads.is_multiple_of(tile[1]));
@@ -48,16 +50,29 @@ const fn variant(name: &'static str, tile: [u32; 3], thread: [u32; 2], buffers: 
     variant
 }
 
-static VARIANTS: [Variant; 9] = [
+const fn split(name: &'static str, tile: [u32; 3], thread: [u32; 2]) -> Variant {
+    Variant { split: true, ..variant(name, tile, thread, 2) }
+}
+
+/// Workgroups that splitting a sum aims at, how many may share one, and the slices that each has at least.
+const SPLIT_WORKGROUPS: u64 = 256;
+const MOST_SPLITS: u64 = 16;
+const LEAST_SLICES: u64 = 4;
+
+static VARIANTS: [Variant; 12] = [
     variant("m64n64k8", [64, 64, 8], [8, 8], 2),
     variant("m128n128k8", [128, 128, 8], [8, 8], 2),
     variant("m128n64k8", [128, 64, 8], [8, 8], 2),
     variant("m64n128k8", [64, 128, 8], [8, 8], 2),
     variant("m32n128k8", [32, 128, 8], [8, 8], 2),
+    variant("m16n128k8", [16, 128, 8], [4, 8], 2),
     variant("m32n64k16", [32, 64, 16], [4, 8], 2),
     variant("m32n32k16", [32, 32, 16], [4, 4], 2),
     // For few channels per group.
     variant("m4n256k8", [4, 256, 8], [4, 4], 1),
+    // For few tiles and long sums.
+    split("split-m64n64k8", [64, 64, 8], [8, 8]),
+    split("split-m32n32k16", [32, 32, 16], [4, 4]),
     variant("generic-m32n64k8", [32, 64, 8], [4, 8], 1),
 ];
 
@@ -78,7 +93,7 @@ impl Recipe for Tiled {
 
     fn constants(&self, problem: &Problem, variant: usize) -> Vec<Constant> {
         let variant = &VARIANTS[variant];
-        let Variant { name, tile, thread, buffers } = *variant;
+        let Variant { name, tile, thread, buffers, split } = *variant;
         let sum_slices = sum_block(problem, is_generic(name)).map_or(0, |products| products as u32 / tile[2]);
         let padding = problem.padding();
         let padded = [padding.top, padding.bottom, padding.left, padding.right] != [0; 4];
@@ -93,6 +108,7 @@ impl Recipe for Tiled {
             ("CHANNEL_BLOCK", if is_generic(name) { 1 } else { KOrder::of(problem).block }.into()),
             ("PADDED", (padded || is_generic(name)).into()),
             ("RAGGED", variant.is_ragged(problem).into()),
+            ("SPLIT_K", split.into()),
             ("SUM_SLICES", sum_slices.into()),
         ]
     }
@@ -106,8 +122,13 @@ impl Recipe for Tiled {
         ([variant.threads(), 1], 4 * variant.buffers * variant.tile[2] * (variant.tile[0] + variant.tile[1]))
     }
 
-    fn workspace(&self, _: &Problem, _: usize) -> u64 {
-        0
+    fn workspace(&self, problem: &Problem, variant: usize) -> u64 {
+        match self.tiling(problem, variant) {
+            Ok(tiling) if VARIANTS[variant].split => {
+                (4 * u64::from(tiling.splits)).saturating_mul(problem.output_len())
+            }
+            _ => 0,
+        }
     }
 
     fn tiling(&self, problem: &Problem, variant: usize) -> Result<Tiling, String> {
@@ -118,7 +139,8 @@ impl Recipe for Tiled {
         if packed >= INDEX_LIMIT {
             return Err(format!("the packed weight has {packed} elements; there may be less than {INDEX_LIMIT}"));
         }
-        Tiling::new(problem, pixels, 1, n, m)
+        let tiling = Tiling::new(problem, pixels, 1, n, m)?;
+        if VARIANTS[variant].split { split_sums(problem, &VARIANTS[variant], tiling) } else { Ok(tiling) }
     }
 
     fn depth(&self, problem: &Problem, variant: usize, checks: Checks) -> Depth {
@@ -134,7 +156,10 @@ impl Recipe for Tiled {
         };
         let rounds = 1 + 2 * weights + k * (2 + 3 * columns) + k / 4 * (1 + block) + quads * thread_n;
         // A problem whose K does not fit is refused before anything is split.
-        let length = KOrder::of(problem).length.min(u64::from(u32::MAX)) as u32;
+        let length = match self.tiling(problem, variant) {
+            Ok(tiling) if VARIANTS[variant].split => tiling.split_length,
+            _ => KOrder::of(problem).length.min(u64::from(u32::MAX)) as u32,
+        };
         Depth { length, step: VARIANTS[variant].tile[2], rounds }
     }
 
@@ -150,4 +175,27 @@ impl Recipe for Tiled {
         let slices = (k / tile_k).ceil() * tile_k / k;
         slices * (1.0 + (prices.shared * (m + n) + gathered) / (m * n))
     }
+}
+
+/// Gives each tile's sums to as many workgroups as it takes to keep a large GPU busy, whole slices to each.
+fn split_sums(problem: &Problem, variant: &Variant, tiling: Tiling) -> Result<Tiling, String> {
+    let step = u64::from(variant.tile[2]);
+    let slices = KOrder::of(problem).length.div_ceil(step);
+    let tiles = u64::from(tiling.tiles.max(1));
+    let wanted = SPLIT_WORKGROUPS.div_ceil(tiles).min(MOST_SPLITS).min(slices / LEAST_SLICES);
+    if wanted < 2 {
+        return Err(format!(
+            "{tiles} tiles with sums of {slices} slices: sums are split for less than {SPLIT_WORKGROUPS} tiles and from {} \
+             slices on",
+            2 * LEAST_SLICES
+        ));
+    }
+    let length = slices.div_ceil(wanted) * step;
+    // With whole slices, fewer parts may do.
+    let splits = (slices * step).div_ceil(length);
+    let partial_sums = problem.output_len().saturating_mul(splits);
+    if partial_sums >= INDEX_LIMIT {
+        return Err(format!("{partial_sums} partial sums; there may be less than {INDEX_LIMIT}"));
+    }
+    tiling.split(splits as u32, length as u32)
 }
