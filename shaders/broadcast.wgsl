@@ -26,17 +26,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
 
     let top = i32(first_y * stride_h()) - params.pad_top;
     let left = i32(first_x * stride_w()) - params.pad_left;
-    let in_channel = tile.safe_group * params.group_in + params.part_begin;
+    let in_channel = tile.group * params.group_in + params.part_begin;
     var plane = params.input_offset + (image * params.in_channels + in_channel) * params.in_plane;
 
-    // Weights of one position along K are so far apart; channels beyond the last read those of the last.
-    let weight_step = (params.group_out + 3u) / 4u * 4u;
+    // Weights of one position along K, and of a channel's next tap, are so far apart. Channels beyond the last read the last.
+    let position_step = (params.group_out + 3u) / 4u * 4u;
+    let tap_step = params.channel_block * position_step;
     var columns: array<u32, CHANNELS>;
     for (var v = 0u; v < CHANNELS; v++) { // unroll
-        columns[v] = min(first_channel + v * LANES, weight_step - 1u);
+        columns[v] = min(first_channel + v * LANES, position_step - 1u);
     }
-    let taps_per_channel = params.kernel_h * kernel_w();
-    var channel_weights = (tile.safe_group * params.sum_length + params.part_begin * taps_per_channel) * weight_step;
+    let block_rows = params.kernel_h * kernel_w() * params.channel_block;
 
     // The padding rule, ahead of the loops as far as the taps allow.
     var at_row: array<i32, WINDOW_H>;
@@ -52,6 +52,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     var totals: array<f32, ACCUMULATORS>;
     var summed = 0u;
     for (var c = params.part_begin; c < params.part_end; c++) {
+        let of_block = c % params.channel_block;
+        let weight_row = tile.group * params.weight_rows + c / params.channel_block * block_rows + of_block;
         for (var i = 0u; i < kernel_h(); i += TAP_ROWS) {
             for (var j = 0u; j < kernel_w(); j += TAP_COLUMNS) {
                 var window: array<f32, WINDOW_H * WINDOW_W>;
@@ -59,24 +61,24 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                     if !WHOLE_H {
                         at_row[r] = source_row(top, r, i);
                     }
-                    let row = plane + u32(max(at_row[r], 0)) * params.in_width;
+                    let image_row = plane + u32(max(at_row[r], 0)) * params.in_width;
                     for (var q = 0u; q < WINDOW_W; q++) { // unroll
                         if !WHOLE_W {
                             at_column[q] = source_column(left, q, j);
                         }
                         // In place of a zero, some element that exists is loaded: every index stays in range.
-                        let loaded = read_input(row + u32(max(at_column[q], 0)));
+                        let loaded = read_input(image_row + u32(max(at_column[q], 0)));
                         let inside = (at_row[r] >= 0) & (at_column[q] >= 0);
                         window[r * WINDOW_W + q] = select(loaded, select(0.0, loaded, inside), ZEROS);
                     }
                 }
-                let block_weights = channel_weights + (i * kernel_w() + j) * weight_step;
+                let first_tap = weight_row * position_step + (i * kernel_w() + j) * tap_step;
                 for (var v = 0u; v < CHANNELS; v++) { // unroll
                     var taps: array<f32, TAP_ROWS * TAP_COLUMNS>;
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                         for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
-                            let position = a * kernel_w() + b;
-                            taps[a * TAP_COLUMNS + b] = weight[block_weights + position * weight_step + columns[v]];
+                            let tap = a * kernel_w() + b;
+                            taps[a * TAP_COLUMNS + b] = weight[first_tap + tap * tap_step + columns[v]];
                         }
                     }
                     // One sum after the other, so that only one of them is needed in a register at a time.
@@ -96,7 +98,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
             }
         }
         plane += params.in_plane;
-        channel_weights += taps_per_channel * weight_step;
         if SUM_CHANNELS != 0u {
             summed += 1u;
             if summed == SUM_CHANNELS {

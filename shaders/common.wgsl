@@ -68,6 +68,12 @@ struct Params {
     activation: u32,
     has_bias: u32,
     has_residual: u32,
+    // Packing kmajor: channels of a block, and rows of a group's weight along K.
+    channel_block: u32,
+    weight_rows: u32,
+    // How many workgroups share a sum, and how many positions along K each has (split-K).
+    splits: u32,
+    split_length: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -93,25 +99,26 @@ fn tile_index(workgroup: vec3u) -> u32 {
     return params.tile_begin + workgroup.y * params.grid_width + workgroup.x;
 }
 
-// A tile's place: along the pixels, along the channels of its group, and which group.
+// A tile's place: along the pixels, along the channels of its group, which group, and which of the workgroups that share its
+// sums. All but the last are in range for a folded grid's surplus workgroups too.
 struct Tile {
     pixel_tile: u32,
     channel_tile: u32,
-    // Beyond the last for a folded grid's surplus workgroups.
     group: u32,
-    // That, or the last one: for what such workgroups load.
-    safe_group: u32,
+    split: u32,
     // Whether it is a tile of this segment.
     live: bool,
 }
 
 fn tile_at(index: u32) -> Tile {
+    let groups = params.out_channels / params.group_out;
+    let of_channels = index / params.tiles_pixels;
+    let of_groups = of_channels / params.tiles_channels;
     var tile: Tile;
     tile.pixel_tile = index % params.tiles_pixels;
-    let rest = index / params.tiles_pixels;
-    tile.channel_tile = rest % params.tiles_channels;
-    tile.group = rest / params.tiles_channels;
-    tile.safe_group = min(tile.group, params.out_channels / params.group_out - 1u);
+    tile.channel_tile = of_channels % params.tiles_channels;
+    tile.group = of_groups % groups;
+    tile.split = of_groups / groups;
     tile.live = index < params.tile_end;
     return tile;
 }

@@ -42,7 +42,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let quads = (params.group_out + 3u) / 4u;
     let top = i32(first_y * stride_h()) - params.pad_top;
     let left = i32(first_x * stride_w()) - params.pad_left;
-    let in_channel = tile.safe_group * params.group_in + params.part_begin;
+    let in_channel = tile.group * params.group_in + params.part_begin;
     var plane = params.input_offset + (image * params.in_channels + in_channel) * params.in_plane;
 
     // The padding rule, ahead of the loops as far as the taps allow.
@@ -84,7 +84,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                 let block_taps = channel_taps + i * kernel_w() + j;
                 if CHANNELS == 1u {
                     let last = params.group_out - 1u;
-                    let base = (tile.safe_group * params.group_out + min(first_channel, last)) * params.sum_length + block_taps;
+                    let base = (tile.group * params.group_out + min(first_channel, last)) * params.sum_length + block_taps;
                     var taps: array<f32, TAP_ROWS * TAP_COLUMNS>;
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                         for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
@@ -107,7 +107,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                 }
                 for (var q = 0u; q < QUADS; q++) { // unroll
                     let quad = min(first_channel / 4u + q, quads - 1u);
-                    let base = (tile.safe_group * quads + quad) * params.sum_length + block_taps;
+                    let base = (tile.group * quads + quad) * params.sum_length + block_taps;
                     var taps: array<vec4f, TAP_ROWS * TAP_COLUMNS>;
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                         for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll

@@ -1,7 +1,8 @@
 // pack: rearranges a weight of shape (C_out, C_in / groups, KH, KW), contiguous, into the layout that a kernel reads.
 // One invocation writes one vector of four numbers; what lies beyond the weight's channels becomes 0.
 
-// 0 oihw: as it is. 1 blocked4: (group, block of four channels, K, 4). 2 kmajor: (group, K, channels rounded up to 4).
+// 0 oihw: as it is. 1 blocked4: (group, block of four channels, K, 4). 2 kmajor: (group, block of input
+// channels, tap, channel of the block, channels rounded up to 4), each group filled up to `rows` positions along K.
 const PACKING: u32 = 1u;
 
 struct Pack {
@@ -10,6 +11,11 @@ struct Pack {
     weight_length: u32,
     vectors: u32,
     grid_width: u32,
+    // Input channels of a group, and the order of K in kmajor.
+    channels: u32,
+    taps: u32,
+    channel_block: u32,
+    rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> pack: Pack;
@@ -33,11 +39,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
             var k = vector % pack.sum_length;
             var quad = vector / pack.sum_length;
             if PACKING == 2u {
-                k = (vector / quads) % pack.sum_length;
-                quad = vector / (quads * pack.sum_length) * quads + vector % quads;
+                let row = (vector / quads) % pack.rows;
+                let run = row / pack.channel_block;
+                let from_channel = run / pack.taps * pack.channel_block + row % pack.channel_block;
+                inside = from_channel < pack.channels;
+                k = from_channel * pack.taps + run % pack.taps;
+                quad = vector / (quads * pack.rows) * quads + vector % quads;
             }
             let channel = (quad % quads) * 4u + r;
-            inside = channel < pack.group_out;
+            inside = inside && channel < pack.group_out;
             at = ((quad / quads) * pack.group_out + channel) * pack.sum_length + k;
         }
         inside = inside && at < pack.weight_length;

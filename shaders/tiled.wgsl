@@ -2,144 +2,320 @@
 // and K = channels · taps; X is never stored, its elements are gathered from the image.
 //
 // A workgroup computes a TILE_M × TILE_N tile, walking along K in slices of TILE_K that go through workgroup memory; an
-// invocation holds THREAD_M × THREAD_N sums. Each invocation gathers whole columns of a slice (its own pixels), so that the
-// position along K is the same for the whole workgroup and its arithmetic is scalar: what is left per element is one
-// addition and two comparisons.
+// invocation holds THREAD_M × THREAD_N sums. While a slice is being multiplied, the next one is already on its way from
+// memory into registers.
+//
+// K runs through blocks of CHANNEL_BLOCK channels, within a block through the taps, within a tap through the block's
+// channels (packing `kmajor`). So the elements that an invocation gathers share a tap, and the question whether it lies in
+// the image is asked once for all of them; the position along K is the same for the whole workgroup, so that what is
+// left per element is one addition and one selection.
 
 @group(0) @binding(2) var<storage, read> weight: array<vec4f>;
 
 const TILE_M: u32 = 64u;
 const TILE_N: u32 = 64u;
-const TILE_K: u32 = 16u;
+const TILE_K: u32 = 8u;
 const THREAD_M: u32 = 8u;
 const THREAD_N: u32 = 8u;
+// Slices that workgroup memory holds: with two, a slice is written while slower invocations still read the last one.
+const BUFFERS: u32 = 2u;
+// Invocations that share the gathering of a column, each taking its part of every channel block.
+const PHASES: u32 = 1u;
+const CHANNEL_BLOCK: u32 = 8u;
+// Some tap may lie outside the image.
+const PADDED: bool = true;
+// Some block or some slice may reach beyond the last channel. The weight is zero there.
+const RAGGED: bool = true;
+// Several workgroups share a tile's sums, each with its part of K, and leave what they have in the workspace, which is bound
+// as the output (split-K).
+const SPLIT_K: bool = false;
 // Slices that are added up on their own before they join the total, or 0: keeps rounding small where K is large.
 const SUM_SLICES: u32 = 0u;
 
 const THREADS_N: u32 = TILE_N / THREAD_N;
 const THREADS_M: u32 = TILE_M / THREAD_M;
 const THREADS: u32 = THREADS_M * THREADS_N;
+// A subgroup's invocations are next to each other both ways, so that they read few different vectors of a slice.
+const NEAR_N: u32 = min(THREADS_N, 8u);
+const NEAR_M: u32 = min(THREADS_M, 4u);
 const QUADS_M: u32 = TILE_M / 4u;
-const QUADS_N: u32 = TILE_N / 4u;
-// Columns that each invocation gathers.
-const COLUMNS: u32 = TILE_N / THREADS;
+const QUADS_K: u32 = TILE_K / 4u;
+const THREAD_QUADS: u32 = THREAD_M / 4u;
+const SUMS: u32 = THREAD_QUADS * THREAD_N;
+// Columns that an invocation gathers, and elements of each.
+const COLUMNS: u32 = (TILE_N + THREADS - 1u) / THREADS;
+const DEPTH: u32 = TILE_K / PHASES;
+// Elements next to each other that share a tap.
+const RUN: u32 = select(CHANNEL_BLOCK / PHASES, 1u, GENERIC);
+const RUNS: u32 = DEPTH / RUN;
 const WEIGHT_VECTORS: u32 = TILE_K * QUADS_M;
 const WEIGHT_LOADS: u32 = (WEIGHT_VECTORS + THREADS - 1u) / THREADS;
-const ACCUMULATORS: u32 = THREAD_M * THREAD_N;
+const INPUT_VECTORS: u32 = QUADS_K * TILE_N;
+// One pixel of the input for each of the output, in the same order.
+const POINTWISE: bool = !GENERIC && !PADDED && KERNEL_H * KERNEL_W * STRIDE_H * STRIDE_W == 1u;
 
-var<workgroup> weight_slice: array<vec4f, WEIGHT_VECTORS>;
-var<workgroup> input_slice: array<f32, TILE_K * TILE_N>;
+// Whether a tap lies in the image is looked up in bits: one for each kernel row, then one for each kernel column.
+const MASKED: bool = !GENERIC && PADDED && PADDING_MODE == 0u && KERNEL_H + KERNEL_W <= 32u;
+
+// Four channels at one position along K.
+var<workgroup> weight_slice: array<vec4f, BUFFERS * WEIGHT_VECTORS>;
+// Four positions along K of one pixel.
+var<workgroup> input_slice: array<vec4f, BUFFERS * INPUT_VECTORS>;
+
+// The next slice, on its way.
+var<private> weights_ahead: array<vec4f, WEIGHT_LOADS>;
+var<private> inputs_ahead: array<f32, DEPTH * COLUMNS>;
+var<private> inside: array<bool, RUNS * COLUMNS>;
+
+// Where this invocation's columns lie: the first tap of each pixel, and its element (or, if every tap's place is worked out
+// on its own, where the plane begins) in the first channel.
+var<private> tops: array<i32, COLUMNS>;
+var<private> lefts: array<i32, COLUMNS>;
+var<private> masks: array<u32, COLUMNS>;
+var<private> bases: array<u32, COLUMNS>;
+// Where this invocation's part of the weight goes on.
+var<private> weight_at: u32;
+var<private> weight_step: u32;
+// Position along K of the next run: tap (i, j) of the channels that follow `channel`.
+var<private> i: u32;
+var<private> j: u32;
+var<private> channel: u32;
+// Place within the channel block, for GENERIC.
+var<private> inner: u32;
+
+fn next_run() {
+    var next_tap = true;
+    if GENERIC {
+        inner += 1u;
+        next_tap = inner == params.channel_block;
+        inner = select(inner, 0u, next_tap);
+    }
+    j += select(0u, 1u, next_tap);
+    let next_row = j == kernel_w();
+    j = select(j, 0u, next_row);
+    i += select(0u, 1u, next_row);
+    let next_block = i == kernel_h();
+    i = select(i, 0u, next_block);
+    channel += select(0u, select(CHANNEL_BLOCK, params.channel_block, GENERIC), next_block);
+}
+
+// Positions along K, the last channel block filled up.
+fn k_length() -> u32 {
+    return (params.group_in + CHANNEL_BLOCK - 1u) / CHANNEL_BLOCK * CHANNEL_BLOCK * kernel_h() * kernel_w();
+}
+
+// Starts loading the slice at the current position and moves on.
+fn fetch() {
+    for (var e = 0u; e < WEIGHT_LOADS; e++) {
+        weights_ahead[e] = weight[weight_at + e * weight_step];
+    }
+    weight_at += TILE_K * ((params.group_out + 3u) / 4u);
+    for (var run = 0u; run < RUNS; run++) {
+        let down = i * dilation_h();
+        let right = j * dilation_w();
+        let asked = (1u << i) | (1u << (KERNEL_H + j));
+        var first: array<u32, COLUMNS>;
+        for (var q = 0u; q < COLUMNS; q++) {
+            if !PADDED {
+                first[q] = bases[q] + down * params.in_width + right;
+            } else if MASKED {
+                // Where the first tap lies outside, its element is none, but then nobody reads there.
+                let within = (masks[q] & asked) == asked;
+                inside[run * COLUMNS + q] = within;
+                first[q] = select(params.input_offset, bases[q] + down * params.in_width + right, within);
+            } else {
+                let row = source(tops[q] + i32(down), params.in_height);
+                let column = source(lefts[q] + i32(right), params.in_width);
+                let within = (row >= 0) & (column >= 0);
+                inside[run * COLUMNS + q] = within;
+                first[q] = bases[q] + select(0u, u32(row) * params.in_width + u32(column), within);
+            }
+        }
+        for (var e = 0u; e < RUN; e++) {
+            var from_channel = channel + select(e, inner, GENERIC);
+            if RAGGED {
+                from_channel = min(from_channel, params.group_in - 1u);
+            }
+            for (var q = 0u; q < COLUMNS; q++) {
+                inputs_ahead[(run * RUN + e) * COLUMNS + q] = read_input(first[q] + from_channel * params.in_plane);
+            }
+        }
+        next_run();
+    }
+}
+
+// An element that has arrived.
+fn arrived(element: u32, q: u32) -> f32 {
+    let value = inputs_ahead[element * COLUMNS + q];
+    if PADDED {
+        return select(0.0, value, inside[element / RUN * COLUMNS + q]);
+    }
+    return value;
+}
+
+// The image of the `delta`th pixel behind pixel `place` of image `image`, and its place there.
+fn pixel_at(image: u32, place: u32, delta: u32) -> vec2u {
+    let at = place + delta;
+    if params.out_plane >= TILE_N {
+        let next = at >= params.out_plane;
+        return vec2u(image + select(0u, 1u, next), at - select(0u, params.out_plane, next));
+    }
+    return vec2u(image + at / params.out_plane, at % params.out_plane);
+}
+
+// Leaves a sum for reduce.wgsl.
+fn store_partial(sum: f32, at: u32) {
+    if SPLIT && params.part_begin != 0u {
+        output[at] += sum;
+    } else {
+        output[at] = sum;
+    }
+}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
     let tile = tile_at(tile_index(workgroup));
-    let quads = (params.group_out + 3u) / 4u;
-    let weight_base = tile.safe_group * params.sum_length * quads;
-
-    // Columns: where the first tap of each pixel lies. Pixels beyond the last repeat the last one.
-    var tops: array<i32, COLUMNS>;
-    var lefts: array<i32, COLUMNS>;
-    var bases: array<u32, COLUMNS>;
-    for (var q = 0u; q < COLUMNS; q++) {
-        let pixel = min(tile.pixel_tile * TILE_N + q * THREADS + local, params.pixels - 1u);
-        let image = pixel / params.out_plane;
-        let place = pixel % params.out_plane;
-        tops[q] = i32((place / params.out_width) * stride_h()) - params.pad_top;
-        lefts[q] = i32((place % params.out_width) * stride_w()) - params.pad_left;
-        bases[q] = params.input_offset + (image * params.in_channels + tile.safe_group * params.group_in) * params.in_plane;
+    var k_begin = params.part_begin;
+    var k_end = params.part_end;
+    if SPLIT_K {
+        let split = min(tile.split, params.splits - 1u);
+        k_begin += split * params.split_length;
+        k_end = min(k_end + split * params.split_length, k_length());
     }
+    let first_pixel = tile.pixel_tile * TILE_N;
+    let first_image = first_pixel / params.out_plane;
+    let first_place = first_pixel % params.out_plane;
 
-    let thread_n = local % THREADS_N;
-    let thread_m = local / THREADS_N;
-    var sums: array<f32, ACCUMULATORS>;
-    var totals: array<f32, ACCUMULATORS>;
-    // Position along K of the next element: tap (i, j) of the channel whose plane starts at `plane`.
-    var j = params.part_begin % kernel_w();
-    var i = (params.part_begin / kernel_w()) % kernel_h();
-    var plane = params.part_begin / (kernel_w() * kernel_h()) * params.in_plane;
+    // This invocation's part of a slice of the weight; what is beyond the last quad repeats it.
+    let quads = (params.group_out + 3u) / 4u;
+    let quad = min(tile.channel_tile * QUADS_M + local % QUADS_M, quads - 1u);
+    weight_at = (tile.group * params.weight_rows + k_begin + min(local / QUADS_M, TILE_K - 1u)) * quads + quad;
+    weight_step = THREADS / QUADS_M * quads;
+
+    // Its columns. Pixels beyond the last repeat the last one.
+    let phase = select(0u, local / TILE_N, PHASES > 1u);
+    for (var q = 0u; q < COLUMNS; q++) {
+        let delta = select(q * THREADS + local, local % TILE_N, THREADS > TILE_N);
+        let pixel = pixel_at(first_image, first_place, min(delta, params.pixels - 1u - first_pixel));
+        let first_channel = pixel.x * params.in_channels + tile.group * params.group_in + phase * (CHANNEL_BLOCK / PHASES);
+        bases[q] = params.input_offset + first_channel * params.in_plane;
+        if POINTWISE {
+            bases[q] += pixel.y;
+        } else {
+            let row = pixel.y / params.out_width;
+            tops[q] = i32(row * stride_h()) - params.pad_top;
+            lefts[q] = i32((pixel.y - row * params.out_width) * stride_w()) - params.pad_left;
+            if !PADDED || MASKED {
+                bases[q] += u32(tops[q]) * params.in_width + u32(lefts[q]);
+            }
+            if MASKED {
+                for (var t = 0u; t < KERNEL_H; t++) {
+                    let within = u32(tops[q]) + t * DILATION_H < params.in_height;
+                    masks[q] |= select(0u, 1u << t, within);
+                }
+                for (var t = 0u; t < KERNEL_W; t++) {
+                    let within = u32(lefts[q]) + t * DILATION_W < params.in_width;
+                    masks[q] |= select(0u, 1u << (KERNEL_H + t), within);
+                }
+            }
+        }
+    }
+    let run = k_begin / select(CHANNEL_BLOCK, params.channel_block, GENERIC);
+    j = run % kernel_w();
+    i = (run / kernel_w()) % kernel_h();
+    channel = run / (kernel_w() * kernel_h()) * select(CHANNEL_BLOCK, params.channel_block, GENERIC);
+
+    let near = local % (NEAR_N * NEAR_M);
+    let far = local / (NEAR_N * NEAR_M);
+    let thread_n = near % NEAR_N + far % (THREADS_N / NEAR_N) * NEAR_N;
+    let thread_m = near / NEAR_N + far / (THREADS_N / NEAR_N) * NEAR_M;
+    var sums: array<vec4f, SUMS>;
+    var totals: array<vec4f, SUMS>;
     var slices = 0u;
-    for (var start = params.part_begin; start < params.part_end; start += TILE_K) {
+    var buffer = 0u;
+    if k_begin < k_end {
+        fetch();
+    }
+    for (var start = k_begin; start < k_end; start += TILE_K) {
+        let weights_now = buffer * WEIGHT_VECTORS;
+        let inputs_now = buffer * INPUT_VECTORS;
         for (var e = 0u; e < WEIGHT_LOADS; e++) {
-            let at = e * THREADS + local;
-            let k = start + at / QUADS_M;
-            let quad = min(tile.channel_tile * QUADS_M + at % QUADS_M, quads - 1u);
-            let loaded = weight[weight_base + min(k, params.sum_length - 1u) * quads + quad];
-            if WEIGHT_VECTORS % THREADS == 0u || at < WEIGHT_VECTORS {
-                weight_slice[at] = select(vec4f(), loaded, k < params.sum_length);
+            if WEIGHT_VECTORS % THREADS == 0u || e * THREADS + local < WEIGHT_VECTORS {
+                weight_slice[weights_now + e * THREADS + local] = weights_ahead[e];
             }
         }
-        for (var k = 0u; k < TILE_K; k++) {
-            let within = start + k < params.sum_length;
-            let down = i32(i * dilation_h());
-            let right = i32(j * dilation_w());
-            for (var q = 0u; q < COLUMNS; q++) {
-                let row = source(tops[q] + down, params.in_height);
-                let column = source(lefts[q] + right, params.in_width);
-                let inside = within & (row >= 0) & (column >= 0);
-                let at = bases[q] + plane + u32(row) * params.in_width + u32(column);
-                let loaded = read_input(select(params.input_offset, at, inside));
-                input_slice[k * TILE_N + q * THREADS + local] = select(0.0, loaded, inside);
-            }
-            j += 1u;
-            if j == kernel_w() {
-                j = 0u;
-                i += 1u;
-                if i == kernel_h() {
-                    i = 0u;
-                    plane += params.in_plane;
+        if THREADS <= TILE_N * PHASES || local < TILE_N {
+            for (var t = 0u; t < DEPTH / 4u; t++) {
+                // With phases, each run of a column has this invocation's quads in their place.
+                let quad_k = t + phase * max(RUN / 4u, 1u) + t / max(RUN / 4u, 1u) * (PHASES - 1u) * max(RUN / 4u, 1u);
+                for (var q = 0u; q < COLUMNS; q++) {
+                    input_slice[inputs_now + quad_k * TILE_N + q * THREADS + local % TILE_N] = vec4f(
+                        arrived(t * 4u, q), arrived(t * 4u + 1u, q), arrived(t * 4u + 2u, q), arrived(t * 4u + 3u, q));
                 }
             }
         }
         workgroupBarrier();
-        for (var k = 0u; k < TILE_K; k++) {
-            var a: array<f32, THREAD_M>;
-            var b: array<f32, THREAD_N>;
-            for (var v = 0u; v < THREAD_M / 4u; v++) {
-                let four = weight_slice[k * QUADS_M + v * THREADS_M + thread_m];
-                for (var r = 0u; r < 4u; r++) {
-                    a[v * 4u + r] = four[r];
-                }
+        if start + TILE_K < k_end {
+            fetch();
+        }
+        for (var k = 0u; k < QUADS_K; k++) {
+            var b: array<vec4f, THREAD_N>;
+            for (var n = 0u; n < THREAD_N; n++) {
+                b[n] = input_slice[inputs_now + k * TILE_N + n * THREADS_N + thread_n];
             }
-            for (var v = 0u; v < THREAD_N / 4u; v++) {
-                for (var r = 0u; r < 4u; r++) {
-                    b[v * 4u + r] = input_slice[k * TILE_N + (v * THREADS_N + thread_n) * 4u + r];
-                }
-            }
-            for (var m = 0u; m < THREAD_M; m++) {
-                for (var n = 0u; n < THREAD_N; n++) {
-                    sums[m * THREAD_N + n] += a[m] * b[n];
+            for (var r = 0u; r < 4u; r++) {
+                for (var v = 0u; v < THREAD_QUADS; v++) {
+                    let a = weight_slice[weights_now + (k * 4u + r) * QUADS_M + v * THREADS_M + thread_m];
+                    for (var n = 0u; n < THREAD_N; n++) {
+                        sums[v * THREAD_N + n] = fma(a, vec4f(b[n][r]), sums[v * THREAD_N + n]);
+                    }
                 }
             }
         }
-        workgroupBarrier();
+        if BUFFERS == 1u {
+            workgroupBarrier();
+        } else {
+            buffer = 1u - buffer;
+        }
         if SUM_SLICES != 0u {
             slices += 1u;
             if slices == SUM_SLICES {
                 slices = 0u;
-                for (var s = 0u; s < ACCUMULATORS; s++) {
+                for (var s = 0u; s < SUMS; s++) {
                     totals[s] += sums[s];
-                    sums[s] = 0.0;
+                    sums[s] = vec4f();
                 }
             }
         }
     }
 
-    // Offset of each column's pixel in the output, and whether there is such a pixel.
+    // Offset of each pixel in the output, and whether there is such a pixel.
     var places: array<u32, THREAD_N>;
     var live: array<bool, THREAD_N>;
     for (var n = 0u; n < THREAD_N; n++) {
-        let pixel = tile.pixel_tile * TILE_N + ((n / 4u) * THREADS_N + thread_n) * 4u + n % 4u;
-        places[n] = (pixel / params.out_plane) * params.out_channels * params.out_plane + pixel % params.out_plane;
-        live[n] = tile.live & (pixel < params.pixels);
+        let delta = n * THREADS_N + thread_n;
+        let pixel = pixel_at(first_image, first_place, delta);
+        places[n] = pixel.x * params.out_channels * params.out_plane + pixel.y;
+        live[n] = tile.live & (first_pixel + delta < params.pixels);
     }
-    for (var m = 0u; m < THREAD_M; m++) {
-        let channel = tile.channel_tile * TILE_M + ((m / 4u) * THREADS_M + thread_m) * 4u + m % 4u;
-        let out_channel = tile.group * params.group_out + channel;
-        let of_channel = load_channel(out_channel);
-        for (var n = 0u; n < THREAD_N; n++) {
-            if live[n] & (channel < params.group_out) {
-                let sum = totals[m * THREAD_N + n] + sums[m * THREAD_N + n];
-                store(sum, of_channel, places[n] + out_channel * params.out_plane);
+    for (var v = 0u; v < THREAD_QUADS; v++) {
+        for (var r = 0u; r < 4u; r++) {
+            let of_group = tile.channel_tile * TILE_M + (v * THREADS_M + thread_m) * 4u + r;
+            let out_channel = tile.group * params.group_out + of_group;
+            let of_channel = load_channel(out_channel);
+            for (var n = 0u; n < THREAD_N; n++) {
+                if live[n] & (of_group < params.group_out) {
+                    var sum = sums[v * THREAD_N + n][r];
+                    if SUM_SLICES != 0u {
+                        sum += totals[v * THREAD_N + n][r];
+                    }
+                    let index = places[n] + out_channel * params.out_plane;
+                    if SPLIT_K {
+                        store_partial(sum, tile.split * params.pixels * params.out_channels + index);
+                    } else {
+                        store(sum, of_channel, index);
+                    }
+                }
             }
         }
     }

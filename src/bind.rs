@@ -48,28 +48,46 @@ pub struct Bound {
 
 #[derive(Debug, Clone)]
 struct BoundWork {
-    pipeline: wgpu::ComputePipeline,
-    bind_group: wgpu::BindGroup,
-    segments: Vec<Segment>,
+    /// The convolution, and what adds up partial sums where there are any.
+    steps: Vec<Step>,
     /// Bytes from one segment's parameters to the next.
     stride: u32,
 }
 
+/// Segments that share a pipeline and a bind group.
+#[derive(Debug, Clone)]
+struct Step {
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    segments: Vec<Segment>,
+}
+
 impl BoundWork {
     fn record(&self, pass: &mut wgpu::ComputePass<'_>, segments: Range<usize>) {
-        pass.set_pipeline(&self.pipeline);
-        for index in segments {
-            let [x, y] = self.segments[index].grid;
-            pass.set_bind_group(0, &self.bind_group, &[index as u32 * self.stride]);
-            pass.dispatch_workgroups(x, y, 1);
+        let mut first = 0;
+        for step in &self.steps {
+            let own = segments.start.max(first)..segments.end.min(first + step.segments.len());
+            if !own.is_empty() {
+                pass.set_pipeline(&step.pipeline);
+            }
+            for index in own {
+                let [x, y] = step.segments[index - first].grid;
+                pass.set_bind_group(0, &step.bind_group, &[index as u32 * self.stride]);
+                pass.dispatch_workgroups(x, y, 1);
+            }
+            first += step.segments.len();
         }
+    }
+
+    fn segments(&self) -> usize {
+        self.steps.iter().map(|step| step.segments.len()).sum()
     }
 }
 
 impl Bound {
     /// Number of segments, as [`Plan::segments`].
     pub fn segments(&self) -> u32 {
-        self.work.as_ref().map_or(0, |work| work.segments.len() as u32)
+        self.work.as_ref().map_or(0, |work| work.segments() as u32)
     }
 
     /// Records the convolution in a compute pass of its own. Allocates, submits and waits for nothing.
@@ -83,7 +101,7 @@ impl Bound {
     /// nothing.
     pub fn record_in_pass(&self, pass: &mut wgpu::ComputePass<'_>) {
         if let Some(work) = &self.work {
-            work.record(pass, 0..work.segments.len());
+            work.record(pass, 0..work.segments());
         }
     }
 
@@ -94,7 +112,7 @@ impl Bound {
     /// [`Error::Segment`] if there is no such segment.
     pub fn record_segment(&self, index: u32, pass: &mut wgpu::ComputePass<'_>) -> Result<()> {
         match &self.work {
-            Some(work) if (index as usize) < work.segments.len() => {
+            Some(work) if (index as usize) < work.segments() => {
                 work.record(pass, index as usize..index as usize + 1);
                 Ok(())
             }
@@ -144,25 +162,68 @@ impl Bound {
         };
         let placement = Placement::new(&engine, &tensors)?;
         let params = placement.offsets.apply(work.params);
-        let segments = work.segments.clone();
         let alignment = engine.capabilities().limits.min_uniform_buffer_offset_alignment.max(1);
         let stride = (size_of::<Params>() as u32).next_multiple_of(alignment);
-        let pipeline = if placement.aliasing == Aliasing::default() {
-            let pipeline = work.pipeline.clone();
+        let ready = |pipeline: &wgpu::ComputePipeline| -> Pending<wgpu::ComputePipeline> {
+            let pipeline = pipeline.clone();
             Box::pin(async { Ok(pipeline) })
-        } else {
-            plan.pipeline(placement.aliasing, work.split)?
         };
+        // Partial sums go to the workspace, so that the output is bound by the addition alone.
+        let first = match (&work.reduce, placement.aliasing) {
+            (None, aliasing) if aliasing != Aliasing::default() => plan.pipeline(aliasing, work.split)?,
+            _ => ready(&work.pipeline),
+        };
+        let second = match &work.reduce {
+            Some(reduce) => Some(match placement.aliasing.residual {
+                Access::Separate => ready(&reduce.pipeline),
+                residual => plan.reduce_pipeline(residual)?,
+            }),
+            None => None,
+        };
+        let work = work.clone();
         // Buffers are cloned (they are handles), so that the future does not borrow from the caller.
         let bindings = placement.bindings(weights);
+        let stand_in = weights.packed.clone();
         Ok(Box::pin(async move {
-            let pipeline = pipeline.await?;
-            let (bind_group, pending) = scoped(engine.device(), engine.lost(), "binding buffers", || {
-                bind_group(&engine, &pipeline, &parameter_bytes(params, &segments, stride), &bindings)
-            });
+            let first = first.await?;
+            let second = match second {
+                Some(second) => Some(second.await?),
+                None => None,
+            };
+            let make = || {
+                let Some((reduce, second)) = work.reduce.as_ref().zip(second.as_ref()) else {
+                    let bytes = parameter_bytes(&[(params, &work.segments)], stride);
+                    let uniform = parameter_buffer(&engine, &bytes)?;
+                    let bind_group = bind_group(&engine, &first, &uniform, &bindings);
+                    return Ok(vec![Step { pipeline: first.clone(), bind_group, segments: work.segments.clone() }]);
+                };
+                let usage = wgpu::BufferUsages::empty();
+                let workspace = Binding::whole(&engine.storage_buffer("wgpu-conv: workspace", reduce.workspace, usage));
+                let [input, weight, channel_data, residual, output] = bindings;
+                let last = vec![reduce.segment];
+                let to_workspace = Params { output_offset: 0, residual_offset: 0, ..params };
+                let from_workspace = Params { input_offset: 0, ..params };
+                let bytes = parameter_bytes(&[(to_workspace, &work.segments), (from_workspace, &last)], stride);
+                let uniform = parameter_buffer(&engine, &bytes)?;
+                let to = [input, weight.clone(), channel_data.clone(), Binding::whole(&stand_in), workspace.clone()];
+                let from = [workspace, weight, channel_data, residual, output];
+                Ok(vec![
+                    Step {
+                        pipeline: first.clone(),
+                        bind_group: bind_group(&engine, &first, &uniform, &to),
+                        segments: work.segments.clone(),
+                    },
+                    Step {
+                        pipeline: second.clone(),
+                        bind_group: bind_group(&engine, second, &uniform, &from),
+                        segments: last,
+                    },
+                ])
+            };
+            let (steps, pending) = scoped(engine.device(), engine.lost(), "binding buffers", make);
             pending.await?;
-            let bind_group = bind_group?;
-            Ok(Self { engine, work: Some(BoundWork { pipeline, bind_group, segments, stride }) })
+            let steps = steps?;
+            Ok(Self { engine, work: Some(BoundWork { steps, stride }) })
         }))
     }
 }
@@ -174,42 +235,55 @@ fn begin_pass(encoder: &mut wgpu::CommandEncoder) -> wgpu::ComputePass<'_> {
     })
 }
 
-/// Every segment's parameters, `stride` bytes apart.
-fn parameter_bytes(params: Params, segments: &[Segment], stride: u32) -> Vec<u8> {
-    let mut bytes = vec![0; segments.len() * stride as usize];
-    for (segment, place) in segments.iter().zip(bytes.chunks_exact_mut(stride as usize)) {
-        place[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&segment.apply(params)));
+/// The parameters of every segment of every step, `stride` bytes apart.
+fn parameter_bytes(steps: &[(Params, &Vec<Segment>)], stride: u32) -> Vec<u8> {
+    let count: usize = steps.iter().map(|(_, segments)| segments.len()).sum();
+    let mut bytes = vec![0; count * stride as usize];
+    let segments = steps.iter().flat_map(|(params, segments)| segments.iter().map(|segment| segment.apply(*params)));
+    for (params, place) in segments.zip(bytes.chunks_exact_mut(stride as usize)) {
+        place[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&params));
     }
     bytes
 }
 
 /// A binding that owns its handle.
+#[derive(Clone)]
 struct Binding {
     buffer: wgpu::Buffer,
     offset: u64,
     size: Option<wgpu::BufferSize>,
 }
 
+impl Binding {
+    fn whole(buffer: &wgpu::Buffer) -> Self {
+        Self { buffer: buffer.clone(), offset: 0, size: None }
+    }
+}
+
+/// A uniform buffer, bound one segment's parameters at a time.
+fn parameter_buffer(engine: &Engine, parameters: &[u8]) -> Result<Binding> {
+    let buffer = engine.staged("wgpu-conv: parameters", parameters, wgpu::BufferUsages::UNIFORM)?;
+    Ok(Binding { buffer, offset: 0, size: wgpu::BufferSize::new(size_of::<Params>() as u64) })
+}
+
 fn bind_group(
     engine: &Engine,
     pipeline: &wgpu::ComputePipeline,
-    parameters: &[u8],
-    bindings: &[Binding],
-) -> Result<wgpu::BindGroup> {
-    let uniform = engine.staged("wgpu-conv: parameters", parameters, wgpu::BufferUsages::UNIFORM)?;
-    let uniform = Binding { buffer: uniform, offset: 0, size: wgpu::BufferSize::new(size_of::<Params>() as u64) };
+    uniform: &Binding,
+    bindings: &[Binding; 5],
+) -> wgpu::BindGroup {
     let entries: Vec<_> = (0..)
-        .zip(std::iter::once(&uniform).chain(bindings))
+        .zip(std::iter::once(uniform).chain(bindings))
         .map(|(binding, Binding { buffer, offset, size })| wgpu::BindGroupEntry {
             binding,
             resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: *offset, size: *size }),
         })
         .collect();
-    Ok(engine.device().create_bind_group(&wgpu::BindGroupDescriptor {
+    engine.device().create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some("wgpu-conv: convolution"),
         layout: &pipeline.get_bind_group_layout(0),
         entries: &entries,
-    }))
+    })
 }
 
 /// A tensor's place in a buffer, found large enough and aligned.
@@ -356,18 +430,17 @@ impl Placement {
 
     /// Bindings 1 to 5 of `shaders/common.wgsl`. Where a tensor is absent, empty or read through the output, the shader
     /// never reads its binding, which may not be empty: the weight stands in.
-    fn bindings(&self, weights: &Weights) -> Vec<Binding> {
-        let whole = |buffer: &wgpu::Buffer| Binding { buffer: buffer.clone(), offset: 0, size: None };
+    fn bindings(&self, weights: &Weights) -> [Binding; 5] {
         let part = |(buffer, range): &(wgpu::Buffer, Range<u64>)| Binding {
             buffer: buffer.clone(),
             offset: range.start,
             size: wgpu::BufferSize::new(range.end - range.start),
         };
-        let or_stand_in = |place: &Option<_>| place.as_ref().map_or_else(|| whole(&weights.packed), part);
-        vec![
+        let or_stand_in = |place: &Option<_>| place.as_ref().map_or_else(|| Binding::whole(&weights.packed), part);
+        [
             or_stand_in(&self.input),
-            whole(&weights.packed),
-            whole(&weights.channel_data),
+            Binding::whole(&weights.packed),
+            Binding::whole(&weights.channel_data),
             or_stand_in(&self.residual),
             part(&self.output),
         ]

@@ -5,6 +5,7 @@ use crate::kernels::Tiling;
 use crate::problem::Problem;
 use crate::ranges::Sizes;
 use crate::tensors::Needs;
+use crate::weights::KOrder;
 
 /// Same fields, in the same order, as `Params` in `shaders/common.wgsl`; a test compares the two.
 #[repr(C)]
@@ -47,6 +48,10 @@ pub(crate) struct Params {
     pub activation: u32,
     pub has_bias: u32,
     pub has_residual: u32,
+    pub channel_block: u32,
+    pub weight_rows: u32,
+    pub splits: u32,
+    pub split_length: u32,
 }
 
 impl Params {
@@ -56,6 +61,7 @@ impl Params {
         let [_, in_channels, in_height, in_width] = problem.input_shape();
         let [_, out_channels, out_height, out_width] = problem.output_shape();
         let needs = Needs::of(problem);
+        let order = KOrder::of(problem);
         let (alpha, beta) = activation_numbers(problem.epilogue().activation);
         Self {
             in_height,
@@ -95,6 +101,10 @@ impl Params {
             activation: activation_code(problem.epilogue().activation),
             has_bias: needs.bias.into(),
             has_residual: needs.residual.into(),
+            channel_block: order.block,
+            weight_rows: order.rows().min(u64::from(u32::MAX)) as u32,
+            splits: tiling.splits,
+            split_length: tiling.split_length,
         }
     }
 }
@@ -142,7 +152,7 @@ mod tests {
         let host = offsets!(in_height in_width in_plane in_channels out_height out_width out_plane out_channels group_in
             group_out sum_length pixels pad_top pad_left input_offset output_offset residual_offset tile_begin tile_end
             grid_width part_begin part_end unfinished tiles_pixels tiles_channels alpha beta kernel_h kernel_w stride_h stride_w dilation_h dilation_w
-            padding_mode activation has_bias has_residual);
+            padding_mode activation has_bias has_residual channel_block weight_rows splits split_length);
         assert_eq!(shader, host);
         assert_eq!(*span as usize, size_of::<Params>());
         assert!(*span <= 256, "a segment's parameters take {span} bytes; one dynamic offset step has 256");

@@ -7,7 +7,7 @@ use crate::bind::{Bound, Buffers};
 use crate::engine::{Engine, Layout};
 use crate::error::{Error, Result};
 use crate::gpu::Pending;
-use crate::kernels::{Aliasing, Checks, Choice, Depth, Kernel, Part, Tiling};
+use crate::kernels::{Access, Aliasing, Checks, Choice, Depth, Kernel, Part, REDUCE_WORKGROUP, Tiling, reduce_source};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::ranges;
@@ -37,6 +37,17 @@ pub(crate) struct Work {
     pub segments: Vec<Segment>,
     /// Whether sums are formed in parts.
     pub split: bool,
+    /// What adds up the sums that several workgroups share; the segments before leave them in the workspace.
+    pub reduce: Option<Reduce>,
+}
+
+/// The second pass of a plan with a workspace.
+#[derive(Debug, Clone)]
+pub(crate) struct Reduce {
+    pub pipeline: wgpu::ComputePipeline,
+    pub segment: Segment,
+    /// Bytes of workspace.
+    pub workspace: u64,
 }
 
 /// Tiles `begin..end` and a part of their sums, dispatched as a grid of workgroups.
@@ -88,8 +99,17 @@ impl Plan {
         let params = Params::new(&problem, &sizes, &tiling);
         let split = parts.len() > 1;
         let pipeline = plan.pipeline(Aliasing::default(), split)?;
+        let reduce = match plan.workspace_size() {
+            0 => None,
+            bytes => Some((plan.reduce_pipeline(Access::Separate)?, reduce_segment(&plan)?, bytes)),
+        };
         Ok(Box::pin(async move {
-            plan.work = Some(Work { pipeline: pipeline.await?, params, segments, split });
+            let pipeline = pipeline.await?;
+            let reduce = match reduce {
+                Some((pipeline, segment, workspace)) => Some(Reduce { pipeline: pipeline.await?, segment, workspace }),
+                None => None,
+            };
+            plan.work = Some(Work { pipeline, params, segments, split, reduce });
             Ok(plan)
         }))
     }
@@ -124,7 +144,8 @@ impl Plan {
         self.choice.packing()
     }
 
-    /// Bytes of workspace that the kernel needs beside the caller's buffers: 0 for the direct and the tiled kernel.
+    /// Bytes of workspace that the kernel needs beside the caller's buffers, where several workgroups share a sum; every
+    /// [`Bound`] has one of its own. 0 for most variants.
     pub fn workspace_size(&self) -> u64 {
         self.choice.workspace(&self.problem)
     }
@@ -135,7 +156,7 @@ impl Plan {
     ///
     /// [`EngineOptions::max_segment_macs`]: crate::EngineOptions::max_segment_macs
     pub fn segments(&self) -> u32 {
-        self.work.as_ref().map_or(0, |work| work.segments.len() as u32)
+        self.work.as_ref().map_or(0, |work| work.segments.len() as u32 + u32::from(work.reduce.is_some()))
     }
 
     /// What was chosen and why, in a few lines for a person.
@@ -201,6 +222,13 @@ impl Plan {
         self.work.as_ref()
     }
 
+    /// The pipeline that adds up partial sums, for this kind of access to the residual.
+    pub(crate) fn reduce_pipeline(&self, residual: Access) -> Result<Pending<wgpu::ComputePipeline>> {
+        let source = reduce_source(&self.problem, residual)?;
+        let layout = Layout::Convolution(Aliasing { input: Access::Separate, residual });
+        Ok(self.engine.pipeline(source, self.checks, layout, "wgpu-conv: reduce"))
+    }
+
     /// The pipeline for this kind of aliasing.
     pub(crate) fn pipeline(&self, aliasing: Aliasing, split: bool) -> Result<Pending<wgpu::ComputePipeline>> {
         let source = self.choice.source(&self.problem, aliasing, split)?;
@@ -239,6 +267,13 @@ impl Plan {
     pub fn bind_blocking(&self, weights: &Weights, buffers: &Buffers<'_>) -> Result<Bound> {
         pollster::block_on(self.bind(weights, buffers))
     }
+}
+
+/// The addition of partial sums, of a few numbers each: a single segment.
+fn reduce_segment(plan: &Plan) -> Result<Segment> {
+    let workgroups = plan.problem.output_len().div_ceil(REDUCE_WORKGROUP);
+    let grid = plan.engine.grid(workgroups)?;
+    Ok(Segment { begin: 0, end: workgroups as u32, part: Part { begin: 0, end: 0 }, unfinished: false, grid })
 }
 
 /// Most segments of a plan: each has parameters of its own, and their place in a buffer is counted with 32 bits.

@@ -175,7 +175,7 @@ mod tests {
         };
         assert_eq!(force(Some(Kernel::Direct), None).unwrap().kernel, Kernel::Direct);
         assert!(
-            matches!(force(Some(Kernel::Tiled), Some("m64n64k16")), Err(Error::Refused { refusal, .. }) if refusal.contains("81"))
+            matches!(force(Some(Kernel::Tiled), Some("m64n64k8")), Err(Error::Refused { refusal, .. }) if refusal.contains("81"))
         );
         assert!(matches!(force(Some(Kernel::Tiled), Some("c4x8")), Err(Error::Unknown { .. })));
         assert!(matches!(force(None, Some("nonsense")), Err(Error::Unknown { .. })));

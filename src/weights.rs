@@ -16,7 +16,9 @@ pub enum Packing {
     Oihw,
     /// (groups, blocks of four output channels, K, 4), the last block of each group filled up with zeros.
     Blocked4,
-    /// (groups, K, output channels of the group rounded up to a multiple of four).
+    /// (groups, blocks of input channels, rows and columns of the kernel, channels of a block, output channels of the
+    /// group rounded up to a multiple of four): K with a tap's channels next to each other. Blocks are the longest of 8, 4, 2
+    /// and 1 channels that fill up little with zeros; each group's K is filled up to a multiple of 16.
     KMajor,
 }
 
@@ -45,15 +47,41 @@ impl Packing {
             Self::Oihw => problem.weight_len().div_ceil(4),
             Self::Blocked4 | Self::KMajor => {
                 let quads = u64::from(problem.out_channels_per_group()).div_ceil(4);
-                // Within a factor of four of the weight's length, whose bytes a problem proves to fit 64 bits.
-                u64::from(problem.conv().groups) * quads * problem.sum_length()
+                let depth = if self == Self::KMajor { KOrder::of(problem).rows() } else { problem.sum_length() };
+                // Groups times K fits 64 bits with room: it is the weight's length over the channels of a group.
+                (u64::from(problem.conv().groups) * quads).saturating_mul(depth)
             }
         }
     }
 
     /// Bytes of a packed weight.
     pub(crate) fn bytes(self, problem: &Problem) -> u64 {
-        16 * self.vectors(problem)
+        self.vectors(problem).saturating_mul(16)
+    }
+}
+
+/// The order of K in the packing `kmajor`: blocks of channels, then taps, then the channels of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KOrder {
+    /// Channels of a block.
+    pub block: u32,
+    /// Positions along K, the last block filled up.
+    pub length: u64,
+}
+
+impl KOrder {
+    pub fn of(problem: &Problem) -> Self {
+        let channels = u64::from(problem.in_channels_per_group());
+        let taps: u64 = problem.conv().kernel_size.into_iter().map(u64::from).product();
+        // Up to an eighth is filled up: what a kernel saves by asking less often where a tap lies is worth no more.
+        let fits = |block: &u64| channels.next_multiple_of(*block) * 8 <= channels * 9;
+        let block = [8, 4, 2].into_iter().find(fits).unwrap_or(1);
+        Self { block: block as u32, length: channels.next_multiple_of(block).saturating_mul(taps) }
+    }
+
+    /// Rows of a group's packed weight: slices of up to 16 rows are read whole.
+    pub fn rows(&self) -> u64 {
+        self.length.checked_next_multiple_of(16).unwrap_or(u64::MAX)
     }
 }
 
@@ -337,6 +365,10 @@ struct Pack {
     weight_length: u32,
     vectors: u32,
     grid_width: u32,
+    channels: u32,
+    taps: u32,
+    channel_block: u32,
+    rows: u32,
     padding: [u32; 3],
 }
 
@@ -354,6 +386,7 @@ fn pack(
     let packed = engine.storage_buffer("wgpu-conv: packed weight", 16 * vectors, wgpu::BufferUsages::empty());
     if vectors > 0 {
         let grid = engine.grid(vectors.div_ceil(THREADS))?;
+        let order = KOrder::of(problem);
         // The ranges are proved when a plan is made, and only a plan comes here: these all fit 32 bits.
         let parameters = Pack {
             group_out: problem.out_channels_per_group(),
@@ -361,6 +394,10 @@ fn pack(
             weight_length: problem.weight_len() as u32,
             vectors: vectors as u32,
             grid_width: grid[0],
+            channels: problem.in_channels_per_group(),
+            taps: problem.conv().kernel_size.into_iter().product(),
+            channel_block: order.block,
+            rows: order.rows() as u32,
             padding: [0; 3],
         };
         let bytes = bytemuck::bytes_of(&parameters);

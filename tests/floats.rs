@@ -93,7 +93,7 @@ fn long_sums_on_every_variant() {
 fn very_long_sums_with_an_epilogue() {
     let Some(gpu) = gpu::open() else { return };
     let mut units = generic_units();
-    units.extend(self::units(&["c4x7", "m16n64k16"], &[Checks::Trusted]));
+    units.extend(self::units(&["c4x7", "m32n32k16"], &[Checks::Trusted]));
     for text in
         ["n1c7000h2w3o5k3p1+residual+relu", "n1c40000h1w2o3k1+residual+prelu", "n2c30000h1w2o3k1+residual+sigmoid"]
     {
@@ -105,7 +105,7 @@ fn very_long_sums_with_an_epilogue() {
 #[test]
 fn every_activation_within_its_bound() {
     let Some(gpu) = gpu::open_own() else { return };
-    let special = units(&["c1x8", "m16n64k16"], &[Checks::Trusted]);
+    let special = units(&["c1x8", "m32n32k16"], &[Checks::Trusted]);
     for activation in ACTIVATIONS {
         let plain = parse("n2c5h6w7o9k1+residual");
         let problem = plain.with_epilogue(Epilogue::activation(activation).with_residual()).unwrap();
@@ -120,7 +120,7 @@ fn extreme_arguments_stay_finite() {
     let Some(gpu) = gpu::open_own() else { return };
     let input = [1e4, -1e4, 100.0, -100.0, 0.0, -0.0, 1.0, -1.0, 88.8, -88.8, 10.0, -10.0, 1e-30, -1e-30, 3.0, -3.0];
     let mut units = generic_units();
-    units.extend(self::units(&["c4x8", "m16n64k16"], &[Checks::Trusted]));
+    units.extend(self::units(&["c4x8", "m32n32k16"], &[Checks::Trusted]));
     for activation in ACTIVATIONS {
         let problem = parse("n1c1h4w4o1k1:nobias").with_epilogue(Epilogue::activation(activation)).unwrap();
         let data = ProblemData {
@@ -149,7 +149,7 @@ fn extreme_arguments_stay_finite() {
 fn input_that_is_not_finite_stays_where_it_is() {
     let Some(gpu) = gpu::open() else { return };
     let mut units = generic_units();
-    units.extend(self::units(&["c4x8", "m64n64k16"], &[Checks::Trusted]));
+    units.extend(self::units(&["c4x8", "m64n64k8"], &[Checks::Trusted]));
     for activation in [Activation::Identity, Activation::Sigmoid, Activation::Gelu] {
         let problem = parse("n3c2h5w6o3k3p1").with_epilogue(Epilogue::activation(activation)).unwrap();
         let mut data = ProblemData::generate(&problem, DataKind::Uniform, 1).unwrap();

@@ -385,7 +385,7 @@ fn limits_of_a_device() {
         ),
         (
             "weight binding",
-            || plan("c9h3w3o9k3", &force(Kernel::Tiled, "m64n64k16"), |l| l.max_storage_buffer_binding_size = 3000),
+            || plan("c9h3w3o9k3", &force(Kernel::Tiled, "m64n64k8"), |l| l.max_storage_buffer_binding_size = 3000),
             "Refused",
             &["packed weight", "max_storage_buffer_binding_size", "3888", "3000"],
         ),
@@ -409,7 +409,7 @@ fn limits_of_a_device() {
         ),
         (
             "workgroup memory",
-            || plan(PLAIN, &force(Kernel::Tiled, "m64n64k16"), |l| l.max_compute_workgroup_storage_size = 4096),
+            || plan(PLAIN, &force(Kernel::Tiled, "m64n64k8"), |l| l.max_compute_workgroup_storage_size = 4096),
             "Refused",
             &["workgroup memory", "max_compute_workgroup_storage_size", "8192", "4096"],
         ),
@@ -462,19 +462,19 @@ fn kernels_by_name() {
             "variant name",
             || plan(PLAIN, &PlanOptions { variant: Some("m1n1k1".into()), ..Default::default() }, |_| {}),
             "Unknown",
-            &["m1n1k1", "c4x8", "m64n64k16"],
+            &["m1n1k1", "c4x8", "m64n64k8"],
         ),
         (
             "variant of another kernel",
-            || plan(PLAIN, &force(Kernel::Direct, "m64n64k16"), |_| {}),
+            || plan(PLAIN, &force(Kernel::Direct, "m64n64k8"), |_| {}),
             "Unknown",
-            &["m64n64k16", "c4x8", "direct"],
+            &["m64n64k8", "c4x8", "direct"],
         ),
         (
             "81 taps",
-            || plan("c3h20w20o5k9", &force(Kernel::Tiled, "m64n64k16"), |_| {}),
+            || plan("c3h20w20o5k9", &force(Kernel::Tiled, "m64n64k8"), |_| {}),
             "Refused",
-            &["tiled m64n64k16", "81 taps", "49"],
+            &["tiled m64n64k8", "81 taps", "49"],
         ),
         (
             "81 taps, direct",

@@ -139,11 +139,11 @@ fn the_checks_of_this_file_can_fail() {
 fn what_does_not_exist_is_named() {
     let problem: Problem = "c3h9w9o5k3".parse().unwrap();
     let message = |result: Result<String, Error>| result.unwrap_err().to_string();
-    let unknown = message(shader_source(&problem, Kernel::Direct, Some("m64n64k16"), 0));
-    assert!(unknown.contains("m64n64k16") && unknown.contains("c4x8"), "{unknown}");
+    let unknown = message(shader_source(&problem, Kernel::Direct, Some("m64n64k8"), 0));
+    assert!(unknown.contains("m64n64k8") && unknown.contains("c4x8"), "{unknown}");
     assert!(message(shader_source(&problem, Kernel::Direct, None, 2)).contains("part"));
     let large: Problem = "c3h99w99o5k9".parse().unwrap();
-    let refused = message(shader_source(&large, Kernel::Tiled, Some("m64n64k16"), 0));
+    let refused = message(shader_source(&large, Kernel::Tiled, Some("m64n64k8"), 0));
     assert!(refused.contains("81 taps") && refused.contains("49"), "{refused}");
     // Without a name, the first variant that takes the problem.
     assert!(shader_source(&large, Kernel::Tiled, None, 0).unwrap().contains("const GENERIC: bool = true;"));

@@ -63,7 +63,7 @@ fn kept_weights_are_repacked_on_the_gpu() {
     let engine = gpu.engine();
     // Groups of 3 channels, which no packing has as they are.
     let case = Case::new("c4h9w9o6k3p1g2");
-    let plans: Vec<_> = ["c4x8", "c1x8", "m16n64k16"]
+    let plans: Vec<_> = ["c4x8", "c1x8", "m32n32k16"]
         .map(|variant| case.plan(engine, &PlanOptions { variant: Some(variant.into()), ..Default::default() }))
         .into();
     for from in &plans {

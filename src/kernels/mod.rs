@@ -151,8 +151,11 @@ pub(crate) struct Tiling {
     pub tiles_pixels: u32,
     /// Tiles along the output channels of one group.
     pub tiles_channels: u32,
-    /// All tiles: those two times the groups.
+    /// All tiles: those two times the groups, times the workgroups that share a tile's sums.
     pub tiles: u32,
+    /// Workgroups that share a tile's sums, and the part of a sum that each has, in the unit of [`Depth::length`].
+    pub splits: u32,
+    pub split_length: u32,
     /// Multiply-adds that one tile executes, tails included.
     pub tile_macs: u64,
 }
@@ -183,6 +186,8 @@ impl Tiling {
             tiles_pixels: tiles_pixels as u32,
             tiles_channels: tiles_channels as u32,
             tiles: tiles as u32,
+            splits: 1,
+            split_length: 0,
             tile_macs: outputs.saturating_mul(problem.sum_length()),
         })
     }
@@ -196,6 +201,19 @@ impl Tiling {
         // A refusal, not an overflow, where the product is beyond 64 bits: the ranges are proved first, but not by us.
         let all = batch.saturating_mul(height.div_ceil(rows.into())).saturating_mul(width.div_ceil(columns.into()));
         Self::new(problem, all, u64::from(rows * columns), blocks, channels)
+    }
+
+    /// Shares every tile's sums among `splits` workgroups, each of which does `length` of them.
+    ///
+    /// # Errors
+    /// A sentence, if that makes too many tiles.
+    pub fn split(self, splits: u32, length: u32) -> Result<Self, String> {
+        let tiles = u64::from(self.tiles) * u64::from(splits);
+        if tiles >= INDEX_LIMIT {
+            return Err(format!("{tiles} tiles; tiles are counted with 32 bits, so that there may be {INDEX_LIMIT}"));
+        }
+        let tile_macs = self.tile_macs.div_ceil(splits.into());
+        Ok(Self { tiles: tiles as u32, splits, split_length: length, tile_macs, ..self })
     }
 }
 
@@ -269,8 +287,10 @@ pub(crate) struct Prices {
     pub shared: f64,
     /// An element gathered from the image into workgroup memory: index arithmetic, load and store.
     pub gather: f64,
-    /// Workgroups that are needed to keep the device busy.
+    /// Workgroups of 64 invocations that are needed to keep the device busy.
     pub workgroups: f64,
+    /// One more dispatch that waits for the one before.
+    pub pass: f64,
 }
 
 impl Prices {
@@ -278,13 +298,13 @@ impl Prices {
     pub fn of(class: AdapterClass) -> Self {
         match class {
             AdapterClass::Software => {
-                Self { load: 17.0, uniform: 3.0, carry: 2.0, shared: 10.0, gather: 30.0, workgroups: 4.0 }
+                Self { load: 17.0, uniform: 3.0, carry: 2.0, shared: 10.0, gather: 30.0, workgroups: 4.0, pass: 1e5 }
             }
             AdapterClass::Integrated => {
-                Self { load: 3.0, uniform: 5.0, carry: 0.0, shared: 0.4, gather: 8.0, workgroups: 32.0 }
+                Self { load: 3.0, uniform: 5.0, carry: 0.0, shared: 0.3, gather: 4.0, workgroups: 32.0, pass: 4e6 }
             }
             AdapterClass::Discrete => {
-                Self { load: 3.0, uniform: 5.0, carry: 0.0, shared: 0.4, gather: 8.0, workgroups: 256.0 }
+                Self { load: 3.0, uniform: 5.0, carry: 0.0, shared: 0.3, gather: 4.0, workgroups: 256.0, pass: 2e7 }
             }
         }
     }
@@ -391,6 +411,7 @@ impl Choice {
             ("the input", 4 * problem.input_len()),
             ("the output", 4 * problem.output_len()),
             ("the packed weight", self.packing().bytes(problem)),
+            ("the workspace", self.workspace(problem)),
         ] {
             check_limit(what, "max_storage_buffer_binding_size", bytes, binding)?;
         }
@@ -404,10 +425,18 @@ impl Choice {
         let prices = Prices::of(class);
         let Ok(tiling) = self.tiling(problem) else { return f64::INFINITY };
         let work = f64::from(tiling.tiles) * tiling.tile_macs as f64;
-        let idle = (prices.workgroups / f64::from(tiling.tiles.max(1))).max(1.0);
+        // A GPU is busy when it has invocations enough, a processor when it has workgroups enough.
+        let ([x, y], _) = recipe.workgroup(self.variant);
+        let size = if class == AdapterClass::Software { 1.0 } else { f64::from(x * y) / 64.0 };
+        let idle = (prices.workgroups / (f64::from(tiling.tiles.max(1)) * size)).max(1.0);
+        // Partial sums are written, and read by one more dispatch.
+        let reduce = match tiling.splits {
+            1 => 0.0,
+            splits => prices.pass + 2.0 * prices.load * f64::from(splits) * problem.output_len() as f64,
+        };
         // Run-time sizes keep the compiler from unrolling taps.
         let generic = if recipe.generic(self.variant) { 2.0 } else { 1.0 };
-        work * recipe.unit_cost(problem, self.variant, &prices) * idle * generic
+        work * recipe.unit_cost(problem, self.variant, &prices) * idle * generic + reduce
     }
 
     /// The convolution's WGSL, a whole module; `split` if sums are formed in parts.
@@ -473,6 +502,26 @@ pub(crate) struct Aliasing {
     pub residual: Access,
 }
 
+/// The WGSL that adds up partial sums and applies the epilogue, a whole module.
+pub(crate) fn reduce_source(problem: &Problem, residual: Access) -> Result<String> {
+    let needs = Needs::of(problem);
+    let mut source = Source::new(&[COMMON, include_str!("../../shaders/reduce.wgsl")]);
+    source.set(&[
+        ("ACTIVATION", activation_code(problem.epilogue().activation).into()),
+        ("HAS_BIAS", needs.bias.into()),
+        ("HAS_RESIDUAL", needs.residual.into()),
+    ])?;
+    match residual {
+        Access::Separate => {}
+        Access::SharedBuffer => source.make_writable("residual")?,
+        Access::ThroughOutput => source.set(&[("RESIDUAL_IN_OUTPUT", true.into())])?,
+    }
+    source.finish()
+}
+
+/// Invocations of a workgroup of `reduce.wgsl`.
+pub(crate) const REDUCE_WORKGROUP: u64 = 256;
+
 /// The WGSL that packs a weight, a whole module.
 pub(crate) fn pack_source(packing: Packing) -> Result<String> {
     let mut source = Source::new(&[include_str!("../../shaders/pack.wgsl")]);
@@ -481,7 +530,7 @@ pub(crate) fn pack_source(packing: Packing) -> Result<String> {
 }
 
 /// The WGSL of a kernel for a problem as it is handed to wgpu: a whole module, and nothing else. Part 0 is the
-/// convolution, part 1 the program that packs its weight. Needs no adapter. Without a name, the kernel's first variant
+/// convolution, part 1 the program that packs its weight, part 2 of a variant that splits sums their addition. Needs no adapter. Without a name, the kernel's first variant
 /// that takes the problem on a device of WebGPU's default limits.
 ///
 /// # Errors
@@ -515,10 +564,11 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
     match part {
         0 => choice.source(problem, Aliasing::default(), false),
         1 => pack_source(choice.packing()),
+        2 if choice.workspace(problem) > 0 => reduce_source(problem, Access::Separate),
         _ => Err(Error::Unknown {
             what: "part",
             name: part.to_string(),
-            known: "0 (the convolution), 1 (the packing of its weight)".into(),
+            known: "0 (the convolution), 1 (the packing of its weight), where sums are split 2 (their addition)".into(),
         }),
     }
 }

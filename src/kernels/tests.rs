@@ -140,3 +140,44 @@ fn sums_split_into_whole_steps_that_cover_them() {
     assert!(refusal.contains("40 loop rounds"), "{refusal}");
     assert_eq!(Depth { length: 0, ..depth }.parts(u64::MAX, 3).unwrap(), [Part { begin: 0, end: 0 }]);
 }
+
+#[test]
+fn the_addition_of_partial_sums_is_taken_by_every_back_end() {
+    for problem in problems() {
+        for residual in ACCESSES {
+            let source = reduce_source(&problem, residual).unwrap();
+            let module =
+                wgsl::translate(&source).unwrap_or_else(|message| panic!("{problem}, {residual:?}: {message}"));
+            assert_eq!(is_writable(&module, "residual"), residual == Access::SharedBuffer);
+            let [size, ..] = module.entry_points[0].workgroup_size;
+            assert_eq!(u64::from(size), REDUCE_WORKGROUP);
+        }
+    }
+}
+
+#[test]
+fn split_sums_are_covered_once() {
+    let choice = Kernel::Tiled.variant("split-m64n64k8").unwrap();
+    // (problem, workgroups that share a sum, positions along K of each)
+    for (text, splits, length) in [
+        // 49 tiles, 72 slices of 8.
+        ("c64h56w56o64k3p1", 6, 96),
+        // 4 · 4 tiles, 288 slices.
+        ("c256h14w14o256k3p1", 16, 144),
+        // One tile, 9 slices: 4 for each at least.
+        ("c8h6w6o8k3", 2, 40),
+        // One tile, 63 slices, of 3 channels each a block of its own: 15 would leave the last without any.
+        ("c56h6w6o8k3", 13, 40),
+    ] {
+        let problem: Problem = text.parse().unwrap();
+        let tiling = choice.tiling(&problem).unwrap();
+        assert_eq!((tiling.splits, tiling.split_length), (splits, length), "{text}");
+        let sum = problem.sum_length();
+        assert!(u64::from(splits * length) >= sum && u64::from((splits - 1) * length) < sum, "{text}");
+        assert_eq!(choice.workspace(&problem), u64::from(splits) * problem.output_len() * 4, "{text}");
+    }
+    for (text, reason) in [("c7h6w6o8k3", "8 slices"), ("c64h256w256o64k3p1", "1024 tiles")] {
+        let refusal = choice.tiling(&text.parse().unwrap()).unwrap_err();
+        assert!(refusal.contains(reason), "{text}: {refusal}");
+    }
+}

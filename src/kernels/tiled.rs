@@ -2,41 +2,78 @@
 
 use super::{Checks, Depth, Prices, Recipe, Tiling, is_generic, sum_block};
 use crate::problem::Problem;
+use crate::ranges::INDEX_LIMIT;
 use crate::shader::Constant;
-use crate::weights::Packing;
+use crate::weights::{KOrder, Packing};
 
 /// A tile of the output matrix, and the part of it that an invocation holds.
 struct Variant {
     name: &'static str,
     /// Output channels × pixels × depth of a slice.
     tile: [u32; 3],
-    /// Output channels × pixels of an invocation, multiples of 4.
+    /// Output channels × pixels of an invocation; the channels a multiple of 4.
     thread: [u32; 2],
+    /// Slices that workgroup memory holds.
+    buffers: u32,
+    /// Whether several workgroups share a tile's sums.
+    split: bool,
 }
 
 impl Variant {
     const fn threads(&self) -> u32 {
         (self.tile[0] / self.thread[0]) * (self.tile[1] / self.thread[1])
     }
+
+    /// Invocations that share the gathering of a column: they take parts of a channel block, which none may overrun.
+    fn phases(&self, problem: &Problem) -> u32 {
+        let phases = self.threads() / self.tile[1];
+        let block = KOrder::of(problem).block;
+        if phases > 1 && !is_generic(self.name) && block >= 4 * phases && !self.is_ragged(problem) { phases } else { 1 }
+    }
+
+    /// Whether a block or a slice may reach beyond the last channel.
+    fn is_ragged(&self, problem: &Problem) -> bool {
+        let order = KOrder::of(problem);
+        is_generic(self.name)
+            || !problem.in_channels_per_group().is_multiple_of(order.block)
+            || !order.length.is_multiple_of(self.tile[2].into())
+    }
 }
 
-const fn variant(name: &'static str, tile: [u32; 3], thread: [u32; 2]) -> Variant {
-    let variant = Variant { name, tile, thread };
-    // Every invocation gathers whole columns, so that a position along K is the same for all of them.
-    assert!(tile[1].is_multiple_of(variant.threads()));
-    assert!(thread[0].is_multiple_of(4) && thread[1].is_multiple_of(4));
+const fn variant(name: &'static str, tile: [u32; 3], thread: [u32; 2], buffers: u32) -> Variant {
+    let variant = Variant { name, tile, thread, buffers, split: false };
+    let threads = variant.threads();
+    // Every invocation gathers whole columns or the same part of each, so that a position along K is the same for all.
+    assert!(tile[1].is_multiple_of(threads) || threads.is_multiple_of(tile[1]));
+    assert!(threads.is_multiple_of(tile[0] / 4) && tile[2].is_multiple_of(8) && 16 % tile[2] == 0);
+    assert!(thread[0].is_multiple_of(4));
     variant
 }
 
-static VARIANTS: [Variant; 7] = [
-    variant("m64n64k16", [64, 64, 16], [8, 8]),
-    variant("m64n128k8", [64, 128, 8], [8, 8]),
-    variant("m32n128k16", [32, 128, 16], [8, 8]),
-    variant("m32n64k16", [32, 64, 16], [4, 8]),
-    variant("m16n64k16", [16, 64, 16], [4, 4]),
+const fn split(name: &'static str, tile: [u32; 3], thread: [u32; 2]) -> Variant {
+    Variant { split: true, ..variant(name, tile, thread, 2) }
+}
+
+/// Workgroups that splitting a sum aims at, how many may share one, and the slices that each has at least.
+const SPLIT_WORKGROUPS: u64 = 256;
+const MOST_SPLITS: u64 = 16;
+const LEAST_SLICES: u64 = 4;
+
+static VARIANTS: [Variant; 12] = [
+    variant("m64n64k8", [64, 64, 8], [8, 8], 2),
+    variant("m128n128k8", [128, 128, 8], [8, 8], 2),
+    variant("m128n64k8", [128, 64, 8], [8, 8], 2),
+    variant("m64n128k8", [64, 128, 8], [8, 8], 2),
+    variant("m32n128k8", [32, 128, 8], [8, 8], 2),
+    variant("m16n128k8", [16, 128, 8], [4, 8], 2),
+    variant("m32n64k16", [32, 64, 16], [4, 8], 2),
+    variant("m32n32k16", [32, 32, 16], [4, 4], 2),
     // For few channels per group.
-    variant("m4n256k8", [4, 256, 8], [4, 4]),
-    variant("generic-m32n64k16", [32, 64, 16], [4, 8]),
+    variant("m4n256k8", [4, 256, 8], [4, 4], 1),
+    // For few tiles and long sums.
+    split("split-m64n64k8", [64, 64, 8], [8, 8]),
+    split("split-m32n32k16", [32, 32, 16], [4, 4]),
+    variant("generic-m32n64k8", [32, 64, 8], [4, 8], 1),
 ];
 
 pub(super) struct Tiled;
@@ -55,14 +92,23 @@ impl Recipe for Tiled {
     }
 
     fn constants(&self, problem: &Problem, variant: usize) -> Vec<Constant> {
-        let Variant { name, tile, thread } = VARIANTS[variant];
+        let variant = &VARIANTS[variant];
+        let Variant { name, tile, thread, buffers, split } = *variant;
         let sum_slices = sum_block(problem, is_generic(name)).map_or(0, |products| products as u32 / tile[2]);
+        let padding = problem.padding();
+        let padded = [padding.top, padding.bottom, padding.left, padding.right] != [0; 4];
         vec![
             ("TILE_M", tile[0].into()),
             ("TILE_N", tile[1].into()),
             ("TILE_K", tile[2].into()),
             ("THREAD_M", thread[0].into()),
             ("THREAD_N", thread[1].into()),
+            ("BUFFERS", buffers.into()),
+            ("PHASES", variant.phases(problem).into()),
+            ("CHANNEL_BLOCK", if is_generic(name) { 1 } else { KOrder::of(problem).block }.into()),
+            ("PADDED", (padded || is_generic(name)).into()),
+            ("RAGGED", variant.is_ragged(problem).into()),
+            ("SPLIT_K", split.into()),
             ("SUM_SLICES", sum_slices.into()),
         ]
     }
@@ -73,32 +119,47 @@ impl Recipe for Tiled {
 
     fn workgroup(&self, variant: usize) -> ([u32; 2], u32) {
         let variant = &VARIANTS[variant];
-        ([variant.threads(), 1], 4 * variant.tile[2] * (variant.tile[0] + variant.tile[1]))
+        ([variant.threads(), 1], 4 * variant.buffers * variant.tile[2] * (variant.tile[0] + variant.tile[1]))
     }
 
-    fn workspace(&self, _: &Problem, _: usize) -> u64 {
-        0
+    fn workspace(&self, problem: &Problem, variant: usize) -> u64 {
+        match self.tiling(problem, variant) {
+            Ok(tiling) if VARIANTS[variant].split => {
+                (4 * u64::from(tiling.splits)).saturating_mul(problem.output_len())
+            }
+            _ => 0,
+        }
     }
 
     fn tiling(&self, problem: &Problem, variant: usize) -> Result<Tiling, String> {
         let [m, n, _] = VARIANTS[variant].tile;
         let [batch, _, rows, columns] = problem.output_shape().map(u64::from);
         let pixels = batch.saturating_mul(rows).saturating_mul(columns);
-        Tiling::new(problem, pixels, 1, n, m)
+        let packed = Packing::KMajor.bytes(problem) / 4;
+        if packed >= INDEX_LIMIT {
+            return Err(format!("the packed weight has {packed} elements; there may be less than {INDEX_LIMIT}"));
+        }
+        let tiling = Tiling::new(problem, pixels, 1, n, m)?;
+        if VARIANTS[variant].split { split_sums(problem, &VARIANTS[variant], tiling) } else { Ok(tiling) }
     }
 
     fn depth(&self, problem: &Problem, variant: usize, checks: Checks) -> Depth {
         let [m, n, k] = VARIANTS[variant].tile.map(u64::from);
-        let [thread_m, thread_n] = VARIANTS[variant].thread.map(u64::from);
+        let [quads, thread_n] = [VARIANTS[variant].thread[0] / 4, VARIANTS[variant].thread[1]].map(u64::from);
         let threads = u64::from(VARIANTS[variant].threads());
-        // A slice: its weights, its rows with the columns of each, its multiply-adds and their loads, its partial sum.
+        // A slice: its weights and the columns of its input, fetched and put away; its multiply-adds and their loads, four
+        // positions at a time; its partial sum.
+        let (weights, columns) = ((k * m / 4).div_ceil(threads), n.div_ceil(threads));
         let block = match checks {
             Checks::Trusted => 0,
-            Checks::Checked => 5 * (thread_m + thread_n) / 4 + thread_m * (1 + thread_n),
+            Checks::Checked => thread_n + 4 * (1 + quads * (1 + thread_n)),
         };
-        let rounds = 1 + (k * m / 4).div_ceil(threads) + k * (1 + n / threads) + k * (1 + block) + thread_m * thread_n;
+        let rounds = 1 + 2 * weights + k * (2 + 3 * columns) + k / 4 * (1 + block) + quads * thread_n;
         // A problem whose K does not fit is refused before anything is split.
-        let length = problem.sum_length().min(u64::from(u32::MAX)) as u32;
+        let length = match self.tiling(problem, variant) {
+            Ok(tiling) if VARIANTS[variant].split => tiling.split_length,
+            _ => KOrder::of(problem).length.min(u64::from(u32::MAX)) as u32,
+        };
         Depth { length, step: VARIANTS[variant].tile[2], rounds }
     }
 
@@ -114,4 +175,27 @@ impl Recipe for Tiled {
         let slices = (k / tile_k).ceil() * tile_k / k;
         slices * (1.0 + (prices.shared * (m + n) + gathered) / (m * n))
     }
+}
+
+/// Gives each tile's sums to as many workgroups as it takes to keep a large GPU busy, whole slices to each.
+fn split_sums(problem: &Problem, variant: &Variant, tiling: Tiling) -> Result<Tiling, String> {
+    let step = u64::from(variant.tile[2]);
+    let slices = KOrder::of(problem).length.div_ceil(step);
+    let tiles = u64::from(tiling.tiles.max(1));
+    let wanted = SPLIT_WORKGROUPS.div_ceil(tiles).min(MOST_SPLITS).min(slices / LEAST_SLICES);
+    if wanted < 2 {
+        return Err(format!(
+            "{tiles} tiles with sums of {slices} slices: sums are split for less than {SPLIT_WORKGROUPS} tiles and from {} \
+             slices on",
+            2 * LEAST_SLICES
+        ));
+    }
+    let length = slices.div_ceil(wanted) * step;
+    // With whole slices, fewer parts may do.
+    let splits = (slices * step).div_ceil(length);
+    let partial_sums = problem.output_len().saturating_mul(splits);
+    if partial_sums >= INDEX_LIMIT {
+        return Err(format!("{partial_sums} partial sums; there may be less than {INDEX_LIMIT}"));
+    }
+    tiling.split(splits as u32, length as u32)
 }

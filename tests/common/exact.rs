@@ -79,8 +79,8 @@ pub fn forced(kernel: Kernel, checks: Checks) -> PlanOptions {
         (Kernel::Direct, Checks::Checked) => "generic-c1x4",
         (Kernel::Broadcast, Checks::Trusted) => "r4x4c1",
         (Kernel::Broadcast, Checks::Checked) => "generic-r4x4c2",
-        (_, Checks::Trusted) => "m16n64k16",
-        (_, Checks::Checked) => "generic-m32n64k16",
+        (_, Checks::Trusted) => "m32n32k16",
+        (_, Checks::Checked) => "generic-m32n64k8",
     };
     PlanOptions { kernel: Some(kernel), variant: Some(variant.into()), checks: Some(checks) }
 }
