@@ -1,8 +1,6 @@
 //! How long a convolution takes: on the GPU's own clock where it has one that makes sense, else by the wall clock.
 
-use std::time::Instant;
-
-use wgpu_conv::{Bound, Engine, Result, wgpu};
+use wgpu_conv::{Bound, Engine, Result, Timer};
 
 /// Times of one convolution.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,132 +34,31 @@ pub fn median(samples: &[f64]) -> f64 {
     }
 }
 
-/// Runs `bound` once to warm up and then `runs` times (at least once), each timed by itself.
-///
-/// Timestamps are used if the device has [`wgpu::Features::TIMESTAMP_QUERY`] and every pair of them is plausible: not
-/// zero, the end after the begin, and no more time between them than passed on the wall clock.
+/// Runs `bound` once to warm up and then `runs` times (at least once), each timed by itself, all by the same clock: the
+/// GPU's where it makes sense (see [`Timer`]).
 ///
 /// # Errors
 /// What running and reading back say.
 pub fn measure(engine: &Engine, bound: &Bound, runs: usize) -> Result<Timing> {
     let runs = runs.max(1);
     bound.run_blocking()?;
-    if engine.device().features().contains(wgpu::Features::TIMESTAMP_QUERY)
-        && bound.segments() > 0
-        && let Some(samples) = by_timestamps(engine, bound, runs)?
-    {
-        return Ok(Timing::of(samples, true));
-    }
+    let mut timer = Timer::new(engine);
     let mut samples = Vec::with_capacity(runs);
-    for _ in 0..runs {
-        let start = Instant::now();
-        bound.run_blocking()?;
-        samples.push(start.elapsed().as_secs_f64() * 1e3);
-    }
-    Ok(Timing::of(samples, false))
-}
-
-/// Two timestamps.
-const PAIR_BYTES: u64 = 16;
-
-/// Milliseconds of each run, or `None` if the timestamps make no sense.
-fn by_timestamps(engine: &Engine, bound: &Bound, runs: usize) -> Result<Option<Vec<f64>>> {
-    let device = engine.device();
-    let query_set = device.create_query_set(&wgpu::QuerySetDescriptor {
-        label: Some("timing"),
-        ty: wgpu::QueryType::Timestamp,
-        count: 2,
-    });
-    let buffer = |label, size, usage| {
-        device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
-    };
-    let resolved =
-        buffer("timing resolved", PAIR_BYTES, wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
-    let pairs = buffer(
-        "timing pairs",
-        PAIR_BYTES * u64::from(bound.segments()),
-        wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
-    );
-    let period_ms = f64::from(engine.queue().get_timestamp_period()) * 1e-6;
-    let mut samples = Vec::with_capacity(runs);
-    for _ in 0..runs {
-        let start = Instant::now();
-        // One submission for each segment, as in real use: a driver may end a submission that takes too long.
-        for segment in 0..bound.segments() {
-            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("timing") });
-            {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: Some("timing"),
-                    timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
-                        query_set: &query_set,
-                        beginning_of_pass_write_index: Some(0),
-                        end_of_pass_write_index: Some(1),
-                    }),
-                });
-                bound.record_segment(segment, &mut pass)?;
-            }
-            encoder.resolve_query_set(&query_set, 0..2, &resolved, 0);
-            encoder.copy_buffer_to_buffer(&resolved, 0, &pairs, PAIR_BYTES * u64::from(segment), PAIR_BYTES);
-            engine.queue().submit([encoder.finish()]);
+    let mut on_gpu = None;
+    while samples.len() < runs {
+        let sample = timer.time_blocking(bound)?;
+        // Timestamps that make no sense end their use: all begins anew by the wall clock.
+        if on_gpu.replace(sample.on_gpu) == Some(!sample.on_gpu) {
+            samples.clear();
         }
-        // Waits until everything is done. The bits are those of whole numbers; as floats they are only carried.
-        let bits: Vec<u32> = engine.read_blocking(pairs.slice(..))?.into_iter().map(f32::to_bits).collect();
-        let wall_ms = start.elapsed().as_secs_f64() * 1e3;
-        match plausible_ms(&bits, period_ms, wall_ms) {
-            Some(sample) => samples.push(sample),
-            None => return Ok(None),
-        }
+        samples.push(sample.ms);
     }
-    Ok(Some(samples))
-}
-
-/// Sum of the times between pairs of timestamps, each of which is two little-endian halves of 64 bits.
-fn plausible_ms(bits: &[u32], period_ms: f64, wall_ms: f64) -> Option<f64> {
-    // The two clocks need not run at exactly the same speed.
-    const CLOCK_TOLERANCE: f64 = 1.02;
-    let (pairs, []) = bits.as_chunks::<4>() else { return None };
-    let mut ticks = 0_u64;
-    for &[begin_low, begin_high, end_low, end_high] in pairs {
-        let stamp = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
-        let (begin, end) = (stamp(begin_low, begin_high), stamp(end_low, end_high));
-        if begin == 0 || end <= begin {
-            return None;
-        }
-        ticks = ticks.checked_add(end - begin)?;
-    }
-    let elapsed = ticks as f64 * period_ms;
-    (elapsed > 0.0 && elapsed <= wall_ms * CLOCK_TOLERANCE).then_some(elapsed)
+    Ok(Timing::of(samples, on_gpu == Some(true)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plausible_timestamps_add_up() {
-        let bits = [5, 1, 25, 1, 100, 1, 130, 1];
-        assert_eq!(plausible_ms(&bits, 0.5, 30.0), Some(25.0));
-        // The low half wraps around between the two.
-        assert_eq!(plausible_ms(&[u32::MAX, 0, 1, 1], 1.0, 10.0), Some(2.0));
-    }
-
-    #[test]
-    fn senseless_timestamps_are_refused() {
-        for bits in [
-            [0, 0, 9, 0],  // never written at the begin
-            [9, 0, 0, 0],  // never written at the end
-            [9, 0, 9, 0],  // no time at all
-            [9, 1, 8, 1],  // backwards
-            [1, 0, 99, 0], // longer than the wall clock
-        ] {
-            assert_eq!(plausible_ms(&bits, 1.0, 50.0), None, "{bits:?}");
-        }
-        assert_eq!(plausible_ms(&[1, 0, 5, 0, 9, 0, 9, 0], 1.0, 50.0), None, "one of two took no time");
-        assert_eq!(plausible_ms(&[1, 0, 2], 1.0, 50.0), None, "half a pair");
-        assert_eq!(plausible_ms(&[1, 0, 2, 0], 0.0, 50.0), None, "a period of zero");
-        assert_eq!(plausible_ms(&[1, 0, 2, 0], f64::NAN, 50.0), None);
-        assert_eq!(plausible_ms(&[], 1.0, 50.0), None, "nothing was timed");
-    }
 
     #[test]
     fn medians_and_minima() {
