@@ -128,7 +128,9 @@ impl Tuning {
     pub fn add(&mut self, report: &TuneReport) {
         let (device, choice) = (report.device.clone(), report.chosen);
         let key = Key { device, checks: report.checks.name(), problem: report.problem.to_string() };
-        self.entries.insert(key, Learned { choice, ms: report.chosen_ms });
+        // A millionth of a millisecond is fine enough for a file.
+        let ms = ((report.chosen_ms * 1e6).round() / 1e6).max(1e-6);
+        self.entries.insert(key, Learned { choice, ms });
     }
 
     /// Takes over all entries of `other`; where both know the same problem on the same device, `other` counts.

@@ -6,11 +6,12 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
-use wgpu_conv::{Context, Engine, PlanOptions, Problem, reference};
+use wgpu_conv::{Context, Engine, EngineOptions, PlanOptions, Problem, reference};
 use wgpu_conv_check::{DataKind, ProblemData, Timing, WORKLOADS, timing};
 
 use crate::gpu::{self, GpuArgs, KernelArgs, Prepared};
 use crate::output::{self, Stream, short};
+use crate::tune::TuningArgs;
 
 /// Measure problems: each is verified, then timed
 ///
@@ -31,6 +32,8 @@ pub struct BenchArgs {
     runs: Option<u32>,
     #[command(flatten)]
     kernel: KernelArgs,
+    #[command(flatten)]
+    tuning: TuningArgs,
     #[command(flatten)]
     gpu: GpuArgs,
 }
@@ -65,11 +68,13 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         [] => WORKLOADS.iter().map(|workload| Ok(workload.problem.parse()?)).collect::<Result<Vec<Problem>>>()?,
         given => given.to_vec(),
     };
+    args.tuning.check()?;
     let context = args.gpu.context()?;
+    let of_engine = args.tuning.options(&context)?;
     let mut rows = Vec::new();
     let mut failures = 0;
     for problem in &problems {
-        match measure(&context, problem, &options, args.runs) {
+        match measure(&context, problem, &of_engine, &options, args.runs) {
             Ok(row) => {
                 output::note(&format!("{problem}: {} ms, {} GFLOP/s", short(row.gpu_ms_median), short(row.gflops)));
                 failures += usize::from(!row.verified);
@@ -92,14 +97,20 @@ pub fn run(args: &BenchArgs) -> Result<()> {
 }
 
 /// Verifies one problem and measures it.
-fn measure(context: &Context, problem: &Problem, options: &PlanOptions, runs: Option<u32>) -> Result<Row> {
+fn measure(
+    context: &Context,
+    problem: &Problem,
+    of_engine: &EngineOptions,
+    options: &PlanOptions,
+    runs: Option<u32>,
+) -> Result<Row> {
     if problem.output_len() == 0 {
         bail!("there are no outputs to measure (the batch is 0)");
     }
     let data = ProblemData::generate(problem, DataKind::Uniform, 1)?;
     let tensors = data.tensors();
     // An engine of its own, so that first use finds no pipeline of an earlier problem.
-    let engine = context.engine();
+    let engine = Engine::with_options(&context.device, &context.queue, of_engine.clone());
     let start = Instant::now();
     let prepared = Prepared::new(&engine, problem, &tensors, options)?;
     let output = prepared.run(&engine)?;

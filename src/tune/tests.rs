@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::session::{Bench, Gpu, Session};
+use super::session::{Bench, Session};
 use super::*;
 use crate::bind::Bound;
 use crate::error::Error;
@@ -236,7 +236,7 @@ fn the_whole_way() {
     let plan = engine.plan_blocking(&problem, &PlanOptions::default()).unwrap();
     assert_eq!((plan.kernel(), plan.variant()), report.chosen());
     assert!(plan.explain().contains(&format!("{}: tuned: measured", plan.variant())), "{}", plan.explain());
-    assert_eq!(plan.candidates()[0].tuned_ms, Some(report.chosen_ms));
+    assert!((plan.candidates()[0].tuned_ms.unwrap() - report.chosen_ms).abs() <= 1e-6);
     // Another problem and the other mode know nothing of it.
     let other: Problem = "n1c16h12w21o16k3p1+relu".parse().unwrap();
     assert_eq!(engine.select(&other, &PlanOptions::default()).unwrap().candidates[0].tuned_ms, None);
@@ -249,15 +249,4 @@ fn nothing_to_time_is_an_error() {
     let Some(engine) = engine() else { return };
     let error = engine.tune_blocking(&"n0c1h1w1o1k1".parse().unwrap(), &options(), |_| {}).unwrap_err();
     assert!(matches!(error, Error::Parameter { parameter: "batch", .. }), "{error:?}");
-}
-
-/// Futures of this crate are Send natively.
-#[test]
-fn the_future_is_send() {
-    fn of(engine: &Engine, problem: &Problem, options: &TuneOptions) {
-        fn send<T: Send>(_: T) {}
-        send(engine.tune(problem, options, |_| {}));
-        send(Session::run(engine, problem, options, Gpu(Timer::new(engine)), |_: TuneProgress<'_>| {}));
-    }
-    let _ = of;
 }
