@@ -22,8 +22,8 @@ impl Bar {
         Self { bar, tenths: 0 }
     }
 
-    /// Shows that `done` of `total` is done, and what comes now.
-    pub fn show(&mut self, done: usize, total: usize, what: &str) {
+    /// Shows that `done` of `total` is done: a bar with what comes now, or elsewhere a line for each tenth.
+    pub fn show(&mut self, done: usize, total: usize, what: &str, line: impl FnOnce() -> String) {
         if let Some(bar) = &self.bar {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
@@ -33,7 +33,7 @@ impl Bar {
         let tenths = 10 * done / total.max(1);
         if tenths > self.tenths {
             self.tenths = tenths;
-            output::note(&format!("{} % done, now {what}", 10 * tenths));
+            output::note(&line());
         }
     }
 

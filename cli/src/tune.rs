@@ -137,7 +137,8 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         let tuned = engine.tune_blocking(problem, &options, |TuneProgress { done, total, what, .. }| {
             // A hundredth of a problem is fine enough for a bar.
             let part = 100 * done / total.max(1);
-            bar.show(100 * index + part, 100 * problems.len(), &format!("{problem}: {what}"));
+            let line = || format!("{index} of {} problems done, {part} % of {problem}", problems.len());
+            bar.show(100 * index + part, 100 * problems.len(), &format!("{problem}: {what}"), line);
         });
         match tuned {
             Ok(report) => {

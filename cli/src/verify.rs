@@ -163,7 +163,8 @@ impl Progress for Meter {
         match event {
             Event::Case { index, total, name } => {
                 let failed = if self.failed > 0 { format!("{} failed, ", self.failed) } else { String::new() };
-                self.bar.show(index, total, &format!("{failed}{name}"));
+                let line = || format!("{index} of {total} done, {} failed", self.failed);
+                self.bar.show(index, total, &format!("{failed}{name}"), line);
             }
             Event::Row(row) => self.failed += usize::from(row.status == Status::Failed),
         }

@@ -252,7 +252,7 @@ impl<B: Bench> Session<B> {
             let mut one_clock = true;
             for turn in 0..field.len() {
                 // Every other round goes backwards, so that nobody always follows the same one.
-                let place = if rounds.len() % 2 == 0 { turn } else { field.len() - 1 - turn };
+                let place = if rounds.len().is_multiple_of(2) { turn } else { field.len() - 1 - turn };
                 let Contender { choice, bound, repeats, .. } = &contenders[field[place]];
                 let sample = self.sample(*choice, bound, *repeats).await?;
                 one_clock &= sample.on_gpu == self.on_gpu;
