@@ -215,7 +215,7 @@ impl Plan {
 }
 
 /// Damage for the tests of tuning, which must find it.
-#[cfg(test)]
+#[cfg(all(test, feature = "context"))]
 impl Plan {
     /// Only the first step of every sum is added up.
     pub(crate) fn shorten_sums(&mut self) {

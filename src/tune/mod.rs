@@ -173,5 +173,5 @@ impl Engine {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "context"))]
 mod tests;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 
 use super::decide::{MIN_ROUNDS, decide, median};
-use super::trial::Trial;
+use super::trial::{BLANK, Trial};
 use super::{TuneCandidate, TuneOptions, TuneOutcome, TuneProgress, TuneReport};
 use crate::bind::{Bound, Buffers};
 use crate::engine::Engine;
@@ -30,8 +30,6 @@ const REPEATS_MS: f64 = 4.0;
 
 /// Elements behind the output that nobody may write.
 const GUARD: u64 = 64;
-/// Marks what nobody wrote: a NaN that no arithmetic produces.
-const BLANK: u32 = 0x7fc5_a5a5;
 /// Elements of the buffer that blanks the output piece by piece.
 const BLANK_PIECE: u64 = 1 << 16;
 
@@ -355,27 +353,7 @@ impl<'a> Stage<'a> {
     async fn verify(&self, bound: &Bound) -> Result<Result<(), String>> {
         let first = self.execute(bound).await?;
         let second = self.execute(bound).await?;
-        Ok(self.judge(&first, &second))
-    }
-
-    fn judge(&self, first: &[f32], second: &[f32]) -> Result<(), String> {
-        let (output, guard) = first.split_at((self.problem.output_len() as usize).min(first.len()));
-        let untouched = |value: &f32| value.to_bits() == BLANK;
-        if let Some(place) = guard.iter().position(|value| !untouched(value)) {
-            return Err(format!("element {} behind the output was overwritten with {}", place + 1, guard[place]));
-        }
-        if let Some(place) = output.iter().position(untouched) {
-            let missing = output.iter().filter(|value| untouched(value)).count();
-            return Err(format!("{missing} of {} outputs were not written, the first of them {place}", output.len()));
-        }
-        self.trial.judge(output)?;
-        match first.iter().zip(second).position(|(a, b)| a.to_bits() != b.to_bits()) {
-            None => Ok(()),
-            Some(place) => Err(format!(
-                "a second run gave other bits: {} became {} at output {place}",
-                first[place], second[place]
-            )),
-        }
+        Ok(self.trial.judge_runs(self.problem.output_len() as usize, &first, &second))
     }
 
     async fn execute(&self, bound: &Bound) -> Result<Vec<f32>> {

@@ -19,6 +19,9 @@ const EXACT: u64 = 1 << 24;
 /// Largest absolute bias and residual.
 const ADDEND: u64 = 100;
 
+/// Marks what nobody wrote: a NaN that no arithmetic produces.
+pub(super) const BLANK: u32 = 0x7fc5_a5a5;
+
 /// A small generator of random numbers (SplitMix64).
 pub(super) struct Random(u64);
 
@@ -148,8 +151,30 @@ impl Trial {
         }
     }
 
+    /// What is wrong with what two runs left in an output buffer that was blank before each: `length` outputs, and a guard
+    /// behind them.
+    pub fn judge_runs(&self, length: usize, first: &[f32], second: &[f32]) -> Result<(), String> {
+        let (output, guard) = first.split_at(length.min(first.len()));
+        let untouched = |value: &f32| value.to_bits() == BLANK;
+        if let Some(place) = guard.iter().position(|value| !untouched(value)) {
+            return Err(format!("element {} behind the output was overwritten with {}", place + 1, guard[place]));
+        }
+        if let Some(place) = output.iter().position(untouched) {
+            let missing = output.iter().filter(|value| untouched(value)).count();
+            return Err(format!("{missing} of {} outputs were not written, the first of them {place}", output.len()));
+        }
+        self.judge(output)?;
+        match first.iter().zip(second).position(|(a, b)| a.to_bits() != b.to_bits()) {
+            None => Ok(()),
+            Some(place) => Err(format!(
+                "a second run gave other bits: {} became {} at output {place}",
+                first[place], second[place]
+            )),
+        }
+    }
+
     /// What is wrong with an output, if anything is: a sentence with numbers.
-    pub fn judge(&self, output: &[f32]) -> Result<(), String> {
+    fn judge(&self, output: &[f32]) -> Result<(), String> {
         let picked: Vec<f32>;
         let actual = match &self.sample {
             None => output,
@@ -235,6 +260,30 @@ mod tests {
         assert!(trial.judge(&output).unwrap_err().contains("output 74"));
         output[74] = f32::NAN;
         assert!(trial.judge(&output).unwrap_err().contains("1 of 75"));
+    }
+
+    #[test]
+    fn what_is_wrong_beside_the_values_shows() {
+        let problem: Problem = "c4h5w5o3k3p1".parse().unwrap();
+        let trial = Trial::new(&problem).unwrap();
+        let blank = f32::from_bits(BLANK);
+        let good = [right(&problem, &trial), vec![blank; 4]].concat();
+        trial.judge_runs(75, &good, &good).unwrap();
+        for (place, value, says) in [
+            (75, 0.0, "element 1 behind the output was overwritten with 0"),
+            (78, f32::NAN, "element 4 behind the output was overwritten with NaN"),
+            (74, blank, "1 of 75 outputs were not written, the first of them 74"),
+            (3, f32::NAN, "the worst is output 3: NaN"),
+        ] {
+            let mut bad = good.clone();
+            bad[place] = value;
+            let error = trial.judge_runs(75, &bad, &bad).unwrap_err();
+            assert!(error.contains(says), "{says:?} is not in {error:?}");
+        }
+        let mut second = good.clone();
+        second[7] += 1.0;
+        assert!(trial.judge_runs(75, &good, &second).unwrap_err().contains("a second run gave other bits"));
+        assert!(trial.judge_runs(75, &good[..70], &good[..70]).is_err());
     }
 
     #[test]
