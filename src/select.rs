@@ -230,6 +230,9 @@ mod tests {
         assert_eq!(chosen(&forced, None, direct), (kernel, variant, None));
         let forced = PlanOptions { variant: Some("generic-c4x4".into()), ..default.clone() };
         assert_eq!(chosen(&forced, None, direct), (Kernel::Direct, "generic-c4x4", None));
+        let worst = Some(learned(Kernel::Direct, "generic-c1x4"));
+        let forced = PlanOptions { kernel: Some(Kernel::Direct), ..default.clone() };
+        assert_eq!(chosen(&forced, None, worst), chosen(&forced, None, None));
         // Weights in another packing, and a variant that refuses, leave the estimates.
         let packing = kernel.variant(variant).unwrap().packing();
         assert_eq!(chosen(&default, Some(packing), direct), (kernel, variant, None));
