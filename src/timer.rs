@@ -55,15 +55,8 @@ impl Timer {
     /// # Errors
     /// What [`Bound::submit`] and [`Engine::read`] say; [`Error::Missing`] in browsers where there are no timestamps.
     pub async fn time(&mut self, bound: &Bound) -> Result<Sample> {
-        if self.timestamps && bound.segments() > 0 {
-            let clock = Clock::start();
-            let bits = self.stamps(bound).await?;
-            let period_ms = f64::from(self.engine.queue().get_timestamp_period()) * 1e-6;
-            let wall_ms = clock.ms().unwrap_or(f64::INFINITY);
-            if let Some(ms) = plausible_ms(&bits, period_ms, wall_ms) {
-                return Ok(Sample { ms, on_gpu: true });
-            }
-            self.timestamps = false;
+        if let Some(ms) = self.time_on_gpu(bound, 1).await? {
+            return Ok(Sample { ms, on_gpu: true });
         }
         let clock = Clock::start();
         bound.submit().await?;
@@ -78,6 +71,27 @@ impl Timer {
         Ok(Sample { ms, on_gpu: false })
     }
 
+    /// Milliseconds that the GPU takes for `repeats` runs, one after the other, by its own clock; `None` if it has none, or
+    /// its timestamps make no sense, or there is nothing to run. Natively this blocks.
+    ///
+    /// A convolution of one segment is recorded so often into one pass, and it is for the caller to see that this takes no
+    /// longer than a driver allows a submission to take (seconds). Larger ones are submitted segment by segment, as in real
+    /// use.
+    ///
+    /// # Errors
+    /// What [`Bound::submit`] and [`Engine::read`] say.
+    pub async fn time_on_gpu(&mut self, bound: &Bound, repeats: u32) -> Result<Option<f64>> {
+        if !self.timestamps || bound.segments() == 0 || repeats == 0 {
+            return Ok(None);
+        }
+        let clock = Clock::start();
+        let bits = self.stamps(bound, repeats).await?;
+        let period_ms = f64::from(self.engine.queue().get_timestamp_period()) * 1e-6;
+        let ms = plausible_ms(&bits, period_ms, clock.ms().unwrap_or(f64::INFINITY));
+        self.timestamps = ms.is_some();
+        Ok(ms)
+    }
+
     /// [`Timer::time`], blocking.
     ///
     /// # Errors
@@ -87,9 +101,22 @@ impl Timer {
         pollster::block_on(self.time(bound))
     }
 
-    /// Runs with timestamps: the bits of two of them for each segment.
-    async fn stamps(&self, bound: &Bound) -> Result<Vec<u32>> {
+    /// [`Timer::time_on_gpu`], blocking.
+    ///
+    /// # Errors
+    /// As [`Timer::time_on_gpu`].
+    #[cfg(not(target_family = "wasm"))]
+    pub fn time_on_gpu_blocking(&mut self, bound: &Bound, repeats: u32) -> Result<Option<f64>> {
+        pollster::block_on(self.time_on_gpu(bound, repeats))
+    }
+
+    /// Runs with timestamps: the bits of two of them for each pass.
+    async fn stamps(&self, bound: &Bound, repeats: u32) -> Result<Vec<u32>> {
         let device = self.engine.device();
+        let (passes, repeats) = match bound.segments() {
+            1 => (1, repeats),
+            segments => (u64::from(segments) * u64::from(repeats), 1),
+        };
         let (pairs, pending) = scoped(device, self.engine.lost(), "timing a convolution", || {
             let query_set = device.create_query_set(&wgpu::QuerySetDescriptor {
                 label: Some("wgpu-conv: timing"),
@@ -103,9 +130,10 @@ impl Timer {
             let (resolve, from, to) =
                 (wgpu::BufferUsages::QUERY_RESOLVE, wgpu::BufferUsages::COPY_SRC, wgpu::BufferUsages::COPY_DST);
             let resolved = buffer("wgpu-conv: timing resolved", PAIR_BYTES, resolve | from);
-            let pairs = buffer("wgpu-conv: timing pairs", PAIR_BYTES * u64::from(bound.segments()), to | from);
+            let pairs = buffer("wgpu-conv: timing pairs", PAIR_BYTES * passes, to | from);
             // One submission for each segment, as in real use: a driver may end a submission that takes too long.
-            for segment in 0..bound.segments() {
+            for pass_number in 0..passes {
+                let segment = (pass_number % u64::from(bound.segments())) as u32;
                 let mut encoder = self.engine.encoder("wgpu-conv: timing");
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                     label: Some("wgpu-conv: timing"),
@@ -115,11 +143,13 @@ impl Timer {
                         end_of_pass_write_index: Some(1),
                     }),
                 });
-                // There is such a segment.
-                let _ = bound.record_segment(segment, &mut pass);
+                for _ in 0..repeats {
+                    // There is such a segment.
+                    let _ = bound.record_segment(segment, &mut pass);
+                }
                 drop(pass);
                 encoder.resolve_query_set(&query_set, 0..2, &resolved, 0);
-                encoder.copy_buffer_to_buffer(&resolved, 0, &pairs, PAIR_BYTES * u64::from(segment), PAIR_BYTES);
+                encoder.copy_buffer_to_buffer(&resolved, 0, &pairs, PAIR_BYTES * pass_number, PAIR_BYTES);
                 self.engine.queue().submit([encoder.finish()]);
             }
             pairs

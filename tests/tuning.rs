@@ -70,7 +70,7 @@ fn a_shipped_file_chooses_where_it_may() {
     let forced = PlanOptions { kernel: Some(Kernel::Tiled), ..free.clone() };
     assert_eq!(case.plan(&engine, &forced).kernel(), Kernel::Tiled);
     // Weights in a packing that the tuned variant does not read: the estimates choose among those that do.
-    let forced = PlanOptions { variant: Some("m16n64k16".into()), ..free.clone() };
+    let forced = PlanOptions { kernel: Some(Kernel::Tiled), ..free.clone() };
     let other = case.weights(&case.plan(&engine, &forced));
     assert_ne!(other.packing(), plan.packing());
     let plan_for = engine.plan_for_blocking(&other, &case.problem, &free).unwrap();
@@ -158,6 +158,13 @@ fn the_timer_runs_what_it_times() {
     let sample = Timer::new(engine).time_blocking(&bound).unwrap();
     assert!(sample.ms > 0.0);
     case.check(engine, &output, "timed");
+    let several = Timer::new(engine).time_on_gpu_blocking(&bound, 3).unwrap();
+    assert!(several.is_none_or(|ms| ms > 0.0));
+    assert_eq!(Timer::new(engine).time_on_gpu_blocking(&bound, 0).unwrap(), None);
+    let nothing = Case::new("n0c3h9w9o4k3p1");
+    let (bound, _) = nothing.bind(&nothing.plan(engine, &PlanOptions::default()), engine);
+    assert_eq!(Timer::new(engine).time_on_gpu_blocking(&bound, 1).unwrap(), None);
+    assert!(!Timer::new(engine).time_blocking(&bound).unwrap().on_gpu);
 }
 
 /// What one engine compiled, the cache gives to the next; without one there is nothing to store.
