@@ -15,7 +15,7 @@ use crate::gpu::{scoped, wait};
 #[derive(Debug)]
 pub struct Timer {
     engine: Engine,
-    /// Timestamps that made no sense once are not trusted again.
+    /// Whether [`Timer::time`] uses timestamps; those that made no sense once are not trusted again.
     timestamps: bool,
 }
 
@@ -55,8 +55,11 @@ impl Timer {
     /// # Errors
     /// What [`Bound::submit`] and [`Engine::read`] say; [`Error::Missing`] in browsers where there are no timestamps.
     pub async fn time(&mut self, bound: &Bound) -> Result<Sample> {
-        if let Some(ms) = self.time_on_gpu(bound, 1).await? {
-            return Ok(Sample { ms, on_gpu: true });
+        if self.timestamps && bound.segments() > 0 {
+            if let Some(ms) = self.time_on_gpu(bound, 1).await? {
+                return Ok(Sample { ms, on_gpu: true });
+            }
+            self.timestamps = false;
         }
         let clock = Clock::start();
         bound.submit().await?;
@@ -80,16 +83,14 @@ impl Timer {
     ///
     /// # Errors
     /// What [`Bound::submit`] and [`Engine::read`] say.
-    pub async fn time_on_gpu(&mut self, bound: &Bound, repeats: u32) -> Result<Option<f64>> {
+    pub async fn time_on_gpu(&self, bound: &Bound, repeats: u32) -> Result<Option<f64>> {
         if !self.timestamps || bound.segments() == 0 || repeats == 0 {
             return Ok(None);
         }
         let clock = Clock::start();
         let bits = self.stamps(bound, repeats).await?;
         let period_ms = f64::from(self.engine.queue().get_timestamp_period()) * 1e-6;
-        let ms = plausible_ms(&bits, period_ms, clock.ms().unwrap_or(f64::INFINITY));
-        self.timestamps = ms.is_some();
-        Ok(ms)
+        Ok(plausible_ms(&bits, period_ms, clock.ms().unwrap_or(f64::INFINITY)))
     }
 
     /// [`Timer::time`], blocking.
@@ -106,7 +107,7 @@ impl Timer {
     /// # Errors
     /// As [`Timer::time_on_gpu`].
     #[cfg(not(target_family = "wasm"))]
-    pub fn time_on_gpu_blocking(&mut self, bound: &Bound, repeats: u32) -> Result<Option<f64>> {
+    pub fn time_on_gpu_blocking(&self, bound: &Bound, repeats: u32) -> Result<Option<f64>> {
         pollster::block_on(self.time_on_gpu(bound, repeats))
     }
 
