@@ -1,6 +1,6 @@
 //! How long a convolution takes: on the GPU's own clock where it has one that makes sense, else by the wall clock.
 
-use wgpu_conv::{Bound, Engine, Result, Timer};
+use wgpu_conv::{Bound, Engine, Result, Timer, wgpu};
 
 /// Times of one convolution.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +54,26 @@ pub fn measure(engine: &Engine, bound: &Bound, runs: usize) -> Result<Timing> {
         samples.push(sample.ms);
     }
     Ok(Timing::of(samples, on_gpu == Some(true)))
+}
+
+/// The GPU's own clock, by timestamp queries around compute passes.
+#[derive(Debug)]
+pub struct GpuClock(Timer);
+
+impl GpuClock {
+    /// The clock of the engine's device; `None` if it lacks [`wgpu::Features::TIMESTAMP_QUERY`].
+    pub fn new(engine: &Engine) -> Option<Self> {
+        let has_one = engine.device().features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        has_one.then(|| Self(Timer::new(engine)))
+    }
+
+    /// As [`Timer::time_on_gpu`], blocking.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn sample(&self, bound: &Bound, repeats: u32) -> Result<Option<f64>> {
+        self.0.time_on_gpu_blocking(bound, repeats)
+    }
 }
 
 #[cfg(test)]

@@ -11,14 +11,16 @@ use wgpu_conv_check::{DataKind, ProblemData, Timing, WORKLOADS, timing};
 
 use crate::gpu::{self, GpuArgs, KernelArgs, Prepared};
 use crate::output::{self, Stream, short};
+use crate::serve;
 use crate::tune::TuningArgs;
+use crate::whole_call::WholeCall;
 
 /// Measure problems: each is verified, then timed
 ///
 /// The workloads A to L are measured where no problems are given. Results are verified against the CPU reference.
 /// GPU time is measured by the GPU's own timestamps; where the adapter has none, it is the wall time from submitting
 /// until it is done, marked with "wall". Wall time is that of a whole call: upload of the input, run, and read-back of
-/// the output, with the weights uploaded before. First use is everything up to the first result, compiling included.
+/// the output, with the weights uploaded before and all buffers made. First use is everything up to the first result, compiling included.
 #[derive(Args)]
 pub struct BenchArgs {
     /// Problem strings, or A to L
@@ -30,6 +32,9 @@ pub struct BenchArgs {
     /// Timed runs of each problem [default: as many as fit into two seconds, 3 to 20]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     runs: Option<u32>,
+    /// Answer requests to measure, JSON objects one a line on standard input; benches/compare.py is made for that
+    #[arg(long, conflicts_with_all = ["problems", "json", "runs"])]
+    serve: bool,
     #[command(flatten)]
     kernel: KernelArgs,
     #[command(flatten)]
@@ -61,6 +66,9 @@ struct Row {
 
 pub fn run(args: &BenchArgs) -> Result<()> {
     let options = args.kernel.options()?;
+    if args.serve {
+        return serve::run(&args.gpu.context()?, &options);
+    }
     if let Some(json) = &args.json {
         output::check_writable(json)?;
     }
@@ -126,14 +134,19 @@ fn measure(
         ));
     }
 
-    let (first, _) = whole_call(&engine, &prepared, &data)?;
+    let mut call = WholeCall::new(&engine, &prepared)?;
+    call.run(&data.input)?;
+    let start = Instant::now();
+    call.run(&data.input)?;
+    let first = milliseconds(start);
     let runs = runs.map_or_else(|| ((2000.0 / first.max(0.1)) as usize).clamp(3, 20), |runs| runs as usize);
     let timing = timing::measure(&engine, &prepared.bound, runs)?;
     let mut wall = Vec::with_capacity(runs);
     for _ in 0..runs {
-        let (elapsed, again) = whole_call(&engine, &prepared, &data)?;
-        ensure!(same_bits(&again, &output), "two runs of the same problem gave different results");
-        wall.push(elapsed);
+        let start = Instant::now();
+        let again = call.run(&data.input)?;
+        wall.push(milliseconds(start));
+        ensure!(same_bits(again, &output), "two runs of the same problem gave different results");
     }
     let info = context.adapter.get_info();
     Ok(Row {
@@ -172,14 +185,6 @@ impl Row {
             clock: if timing.on_gpu { "gpu" } else { "wall" },
         }
     }
-}
-
-/// Upload, run, read-back: milliseconds and the output.
-fn whole_call(engine: &Engine, prepared: &Prepared, data: &ProblemData) -> Result<(f64, Vec<f32>)> {
-    let start = Instant::now();
-    prepared.upload(engine, &data.input);
-    let output = prepared.run(engine)?;
-    Ok((milliseconds(start), output))
 }
 
 fn milliseconds(start: Instant) -> f64 {

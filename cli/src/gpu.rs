@@ -129,9 +129,14 @@ impl Prepared {
         Ok(Self { plan, bound, input, output })
     }
 
-    /// Uploads an input of the same size in place of the old one.
-    pub fn upload(&self, engine: &Engine, input: &[f32]) {
-        engine.queue().write_buffer(&self.input, 0, bytemuck::cast_slice(input));
+    /// The buffer that the input is in.
+    pub fn input(&self) -> &wgpu_conv::wgpu::Buffer {
+        &self.input
+    }
+
+    /// The buffer that the output comes into.
+    pub fn output(&self) -> &wgpu_conv::wgpu::Buffer {
+        &self.output
     }
 
     /// Runs it, waits, and reads the output back.

@@ -9,10 +9,12 @@ mod meter;
 mod npy;
 mod output;
 mod run;
+mod serve;
 mod shader;
 mod tensor_file;
 mod tune;
 mod verify;
+mod whole_call;
 
 use std::fmt;
 use std::process::ExitCode;

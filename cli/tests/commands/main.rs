@@ -2,4 +2,5 @@
 
 mod bad_input;
 mod results;
+mod serve;
 mod support;

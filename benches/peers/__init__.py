@@ -1,0 +1,89 @@
+"""What wgpu-conv is compared with: each module here knows one library, and works where that library is installed.
+
+A peer is made once (`available` gives those that this machine has) and prepares each layer for itself:
+
+    name      how it is called on the command line and in tables
+    on_gpu    whether it computes on a GPU (or on a software adapter that stands in for one)
+    gpu_time  whether its times are the GPU's own, without upload and read-back
+    exact     False where it is allowed a shorter mantissa (TF32)
+    about     version and device, for the head of a table
+    prepare(layer, tensors) -> Prepared, or raises an exception that says why it cannot run this layer
+
+and a Prepared has `time()`, milliseconds of one call that ends when the result is there, `result()`, the output as a NumPy
+array, and `close()`.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from time import perf_counter
+
+import numpy
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution, as `wgpu-conv bench --serve` describes it. Padding is top, bottom, left, right."""
+
+    name: str
+    problem: str
+    input: list
+    weight: list
+    output: list
+    stride: list
+    padding: list
+    dilation: list
+    groups: int
+    bias: bool
+    flops: int
+    sum_length: int
+
+    def pair_padding(self):
+        """Padding of rows and columns, for libraries that pad both sides alike."""
+        top, bottom, left, right = self.padding
+        if top != bottom or left != right:
+            raise NotImplementedError("padding that differs between two sides")
+        return top, left
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """float32 arrays; `bias` may be None. Every result must lie within `bounds` of `expected`."""
+
+    input: numpy.ndarray
+    weight: numpy.ndarray
+    bias: numpy.ndarray
+    expected: numpy.ndarray
+    bounds: numpy.ndarray
+
+
+class Call:
+    """A Prepared of a function that returns when its result is there."""
+
+    def __init__(self, call, to_array=lambda result: result):
+        self.call, self.to_array = call, to_array
+
+    def time(self):
+        start = perf_counter()
+        result = self.call()
+        elapsed = perf_counter() - start
+        del result
+        return elapsed * 1e3
+
+    def result(self):
+        return self.to_array(self.call())
+
+    def close(self):
+        self.call = None
+
+
+def available(threads, note):
+    """The peers of this machine. `note` is told which libraries are missing and why."""
+    peers = []
+    for module in ("ort", "pytorch", "cudnn", "ncnn_net"):
+        try:
+            peers += import_module(f"peers.{module}").peers(threads)
+        except ImportError as error:
+            note(f"not here: {error}")
+        except (RuntimeError, OSError) as error:
+            note(f"{module} does not work here: {error}")
+    return peers

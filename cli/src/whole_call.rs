@@ -1,0 +1,102 @@
+//! [`WholeCall`]: upload, run and read-back as a program does them that calls often: in buffers that stay.
+
+use std::sync::mpsc;
+
+use anyhow::{Context as _, Result, ensure};
+use wgpu_conv::wgpu::{self, BufferUsages, MapMode};
+use wgpu_conv::{Bound, Engine};
+
+use crate::gpu::Prepared;
+
+/// A convolution with the buffers through which its input and output go, and nothing to be made anew in a call.
+pub struct WholeCall {
+    engine: Engine,
+    bound: Bound,
+    input: wgpu::Buffer,
+    output: wgpu::Buffer,
+    /// Mapped for writing between calls.
+    upload: wgpu::Buffer,
+    download: wgpu::Buffer,
+    result: Vec<f32>,
+}
+
+impl WholeCall {
+    /// For a problem with outputs.
+    pub fn new(engine: &Engine, prepared: &Prepared) -> Result<Self> {
+        let problem = prepared.plan.problem();
+        ensure!(problem.output_len() > 0, "there are no outputs to measure (the batch is 0)");
+        let [input_bytes, output_bytes] = [problem.input_len(), problem.output_len()].map(|elements| 4 * elements);
+        let device = engine.device();
+        let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation]
+            .map(|filter| device.push_error_scope(filter));
+        let buffer = |label, size: u64, usage, mapped_at_creation| {
+            let size = size.max(wgpu::COPY_BUFFER_ALIGNMENT);
+            device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation })
+        };
+        let upload = buffer("upload", input_bytes, BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC, true);
+        let download = buffer("download", output_bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST, false);
+        let [out_of_memory, validation] = scopes;
+        let [validation, out_of_memory] = [validation.pop(), out_of_memory.pop()].map(pollster::block_on);
+        if let Some(error) = out_of_memory.or(validation) {
+            return Err(error).context("buffers for upload and read-back cannot be made");
+        }
+        Ok(Self {
+            engine: engine.clone(),
+            bound: prepared.bound.clone(),
+            input: prepared.input().clone(),
+            output: prepared.output().clone(),
+            upload,
+            download,
+            result: vec![0.0; problem.output_len() as usize],
+        })
+    }
+
+    /// One call: the input goes to the GPU, the convolution runs, and the output is on the host when this returns.
+    pub fn run(&mut self, input: &[f32]) -> Result<&[f32]> {
+        let bytes: &[u8] = bytemuck::cast_slice(input);
+        ensure!(
+            bytes.len() as u64 <= self.upload.size(),
+            "the input has {} bytes; the problem's has {}",
+            bytes.len(),
+            self.upload.size()
+        );
+        if !bytes.is_empty() {
+            self.upload.get_mapped_range_mut(..bytes.len() as u64)?.copy_from_slice(bytes);
+        }
+        self.upload.unmap();
+        self.submit(bytes.len() as u64)?;
+        let (sender, receiver) = mpsc::channel();
+        let [read, write] = [sender.clone(), sender];
+        // Nobody listens any more only if this call has failed already.
+        self.download.map_async(MapMode::Read, .., move |mapped| drop(read.send(mapped)));
+        self.upload.map_async(MapMode::Write, .., move |mapped| drop(write.send(mapped)));
+        self.engine.device().poll(wgpu::PollType::wait_indefinitely())?;
+        for _ in 0..2 {
+            receiver.try_recv().context("the GPU is done, and a buffer is still not mapped")??;
+        }
+        bytemuck::cast_slice_mut(&mut self.result).copy_from_slice(&self.download.get_mapped_range(..)?);
+        self.download.unmap();
+        Ok(&self.result)
+    }
+
+    /// Each segment on its own, since a driver may end a submission that takes too long; the copies ride along.
+    fn submit(&self, input_bytes: u64) -> Result<()> {
+        let segments = self.bound.segments();
+        for segment in 0..segments {
+            let device = self.engine.device();
+            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("call") });
+            if segment == 0 && input_bytes > 0 {
+                encoder.copy_buffer_to_buffer(&self.upload, 0, &self.input, 0, input_bytes);
+            }
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                self.bound.record_segment(segment, &mut pass)?;
+            }
+            if segment + 1 == segments {
+                encoder.copy_buffer_to_buffer(&self.output, 0, &self.download, 0, self.download.size());
+            }
+            self.engine.queue().submit([encoder.finish()]);
+        }
+        Ok(())
+    }
+}
