@@ -42,7 +42,8 @@ impl ContextOptions {
 pub struct Context {
     /// The adapter.
     pub adapter: wgpu::Adapter,
-    /// The device: all of the adapter's limits, and those of its features that this crate can use (timestamp queries).
+    /// The device: all of the adapter's limits, and those of its features that this crate can use (timestamp
+    /// queries, pipeline cache).
     pub device: wgpu::Device,
     /// Its queue.
     pub queue: wgpu::Queue,
@@ -117,7 +118,7 @@ fn matching(mut adapters: Vec<wgpu::Adapter>, name: Option<&str>) -> Vec<wgpu::A
 async fn make_device(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("wgpu-conv"),
-        required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+        required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE),
         required_limits: adapter.limits(),
         ..Default::default()
     };

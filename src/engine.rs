@@ -12,8 +12,9 @@ use crate::gpu::{Lost, Pending, map_and_copy, scoped};
 use crate::kernels::{Access, Aliasing, Checks};
 use crate::plan::Plan;
 use crate::problem::Problem;
-use crate::select::{PlanOptions, Selection, select, select_for};
+use crate::select::{PlanOptions, Selection, select_for};
 use crate::tensors::Tensors;
+use crate::tuning_file::{DeviceKey, Learned, Tuning};
 use crate::weights::{WeightData, Weights};
 
 /// Settings of an engine.
@@ -25,6 +26,35 @@ pub struct EngineOptions {
     /// Most multiply-adds (tails included) in one segment of a plan; see [`Plan::segments`]. Default: by the class of the
     /// adapter, so that one segment takes a fraction of a second.
     pub max_segment_macs: Option<u64>,
+    /// What was learned by tuning ([`Engine::tune`]); entries for other devices have no effect. Default: nothing.
+    pub tuning: Tuning,
+    /// Where compiled pipelines are kept for the next start of the program, on backends that have it (Vulkan). The caller
+    /// makes it and stores its data:
+    ///
+    /// ```no_run
+    /// # use wgpu_conv::{Engine, EngineOptions, wgpu};
+    /// # fn example(device: &wgpu::Device, queue: &wgpu::Queue, stored: Option<Vec<u8>>) {
+    /// let mut options = EngineOptions::default();
+    /// if device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+    ///     // SAFETY: `stored` is nothing, or what `pipeline_cache_data` gave on an adapter with the same
+    ///     // `wgpu::util::pipeline_cache_key`, from a file that only this program writes.
+    ///     let cache = unsafe {
+    ///         device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
+    ///             label: Some("convolutions"),
+    ///             data: stored.as_deref(),
+    ///             fallback: true,
+    ///         })
+    ///     };
+    ///     options = options.pipeline_cache(cache);
+    /// }
+    /// let engine = Engine::with_options(device, queue, options);
+    /// // … plan …, and before the program ends:
+    /// let store: Option<Vec<u8>> = engine.pipeline_cache_data();
+    /// # }
+    /// ```
+    ///
+    /// Default: none. Many desktop drivers keep a cache of their own anyway.
+    pub pipeline_cache: Option<wgpu::PipelineCache>,
 }
 
 impl EngineOptions {
@@ -38,6 +68,18 @@ impl EngineOptions {
     #[must_use]
     pub fn max_segment_macs(self, macs: u64) -> Self {
         Self { max_segment_macs: Some(macs), ..self }
+    }
+
+    /// Sets [`tuning`](Self::tuning).
+    #[must_use]
+    pub fn tuning(self, tuning: Tuning) -> Self {
+        Self { tuning, ..self }
+    }
+
+    /// Sets [`pipeline_cache`](Self::pipeline_cache).
+    #[must_use]
+    pub fn pipeline_cache(self, cache: wgpu::PipelineCache) -> Self {
+        Self { pipeline_cache: Some(cache), ..self }
     }
 }
 
@@ -56,6 +98,7 @@ struct Inner {
     options: EngineOptions,
     lost: Lost,
     pipelines: Mutex<HashMap<PipelineKey, Slot>>,
+    learned: Mutex<HashMap<(String, &'static str), Learned>>,
 }
 
 /// The whole source is the key: what differs in nothing that reaches the compiler shares a pipeline.
@@ -85,14 +128,33 @@ impl Engine {
 
     /// An engine with these options.
     pub fn with_options(device: &wgpu::Device, queue: &wgpu::Queue, options: EngineOptions) -> Self {
-        Self(Arc::new(Inner {
+        let engine = Self(Arc::new(Inner {
             device: device.clone(),
             queue: queue.clone(),
             capabilities: Capabilities::of(device),
             options,
             lost: Lost::default(),
             pipelines: Mutex::default(),
-        }))
+            learned: Mutex::default(),
+        }));
+        engine.add_tuning(&engine.0.options.tuning);
+        engine
+    }
+
+    /// Takes over what `tuning` has for this device, beside what [`EngineOptions::tuning`] had, for plans made from now on
+    /// (by all clones of this engine).
+    pub fn add_tuning(&self, tuning: &Tuning) {
+        let device = DeviceKey::of(self.device());
+        let entries = tuning.for_device(&device).map(|(problem, checks, known)| ((problem.into(), checks), known));
+        lock(&self.0.learned).extend(entries);
+    }
+
+    /// What tuning found for a problem on this device.
+    fn learned(&self, problem: &Problem, options: &PlanOptions) -> Option<Learned> {
+        let learned = lock(&self.0.learned);
+        let checks = options.checks.unwrap_or(self.0.options.checks);
+        // Most engines know nothing, and then no problem is written out.
+        if learned.is_empty() { None } else { learned.get(&(problem.to_string(), checks.name())).copied() }
     }
 
     /// The device.
@@ -127,20 +189,34 @@ impl Engine {
         lock(&self.0.pipelines).len()
     }
 
+    /// The data of [`EngineOptions::pipeline_cache`], to be stored and given back at the next start; `None` without a cache,
+    /// or where the backend gives none.
+    pub fn pipeline_cache_data(&self) -> Option<Vec<u8>> {
+        self.0.options.pipeline_cache.as_ref()?.get_data()
+    }
+
+    /// What [`Engine::plan`] would choose, tuning included, without compiling anything.
+    ///
+    /// # Errors
+    /// As [`select`](crate::select).
+    pub fn select(&self, problem: &Problem, options: &PlanOptions) -> Result<Selection> {
+        let options = self.with_checks(options);
+        select_for(problem, self.capabilities(), &options, None, self.learned(problem, &options))
+    }
+
     /// Chooses a kernel for `problem` and compiles its pipeline (or finds it among those compiled before).
     ///
     /// The future is ready at once on native platforms; compiling happens before this returns.
     ///
     /// # Errors
-    /// What [`select`] says; [`Error::Gpu`], [`Error::OutOfMemory`] or [`Error::DeviceLost`] from wgpu.
+    /// What [`select`](crate::select) says; [`Error::Gpu`], [`Error::OutOfMemory`] or [`Error::DeviceLost`] from wgpu.
     pub fn plan(
         &self,
         problem: &Problem,
         options: &PlanOptions,
     ) -> impl Future<Output = Result<Plan>> + wgpu::WasmNotSend + use<> {
-        let options = self.with_checks(options);
-        let selection = select(problem, self.capabilities(), &options);
-        self.start_plan(problem, &options, selection)
+        let selection = self.select(problem, options);
+        self.start_plan(problem, &self.with_checks(options), selection)
     }
 
     /// As [`Engine::plan`], only among the kernels that read the packing that `weights` has: for a new input size without a
@@ -156,9 +232,10 @@ impl Engine {
     ) -> impl Future<Output = Result<Plan>> + wgpu::WasmNotSend + use<> {
         let packing = weights.packing();
         let options = self.with_checks(options);
-        let selection = weights
-            .check(self, problem, packing)
-            .and_then(|()| select_for(problem, self.capabilities(), &options, Some(packing)));
+        let selection = weights.check(self, problem, packing).and_then(|()| {
+            let learned = self.learned(problem, &options);
+            select_for(problem, self.capabilities(), &options, Some(packing), learned)
+        });
         self.start_plan(problem, &options, selection)
     }
 
@@ -404,7 +481,7 @@ impl Engine {
             return Box::pin(async { Ok(pipeline) });
         }
         let (pipeline, mut pending) =
-            scoped(self.device(), self.lost(), "compiling a shader", || compile(self.device(), &key, layout, label));
+            scoped(self.device(), self.lost(), "compiling a shader", || self.compile(&key, layout, label));
         match poll_once(&mut pending) {
             Poll::Ready(Ok(())) => {
                 *compiled = Some(pipeline.clone());
@@ -423,6 +500,38 @@ impl Engine {
                 })
             }
         }
+    }
+
+    fn compile(&self, key: &PipelineKey, layout: Layout, label: &'static str) -> wgpu::ComputePipeline {
+        let device = self.device();
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(label),
+            source: wgpu::ShaderSource::Wgsl(key.source.as_str().into()),
+        };
+        let module = match key.checks {
+            // SAFETY: every index that these shaders form is in range and every loop ends: `ranges::prove` has settled the
+            // sizes, `bind` the buffers, and the shaders clamp what lies beyond a tile's edge (claims in `ranges`).
+            Checks::Trusted => unsafe {
+                device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+            },
+            Checks::Checked => device.create_shader_module(descriptor),
+        };
+        let layout = match layout {
+            Layout::Automatic => None,
+            Layout::Convolution(aliasing) => Some(convolution_layout(device, aliasing)),
+        };
+        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(label),
+            layout: layout.as_ref(),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &[],
+                // Kernels write every element of workgroup memory before they read it.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: self.0.options.pipeline_cache.as_ref(),
+        })
     }
 }
 
@@ -477,37 +586,6 @@ fn ready<T>(mut pending: Pending<T>) -> Option<Result<T>> {
         Poll::Ready(result) => Some(result),
         Poll::Pending => None,
     }
-}
-
-fn compile(device: &wgpu::Device, key: &PipelineKey, layout: Layout, label: &'static str) -> wgpu::ComputePipeline {
-    let descriptor = wgpu::ShaderModuleDescriptor {
-        label: Some(label),
-        source: wgpu::ShaderSource::Wgsl(key.source.as_str().into()),
-    };
-    let module = match key.checks {
-        // SAFETY: every index that these shaders form is in range and every loop ends: `ranges::prove` has settled the
-        // sizes, `bind` the buffers, and the shaders clamp what lies beyond a tile's edge (claims in `ranges`).
-        Checks::Trusted => unsafe {
-            device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
-        },
-        Checks::Checked => device.create_shader_module(descriptor),
-    };
-    let layout = match layout {
-        Layout::Automatic => None,
-        Layout::Convolution(aliasing) => Some(convolution_layout(device, aliasing)),
-    };
-    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(label),
-        layout: layout.as_ref(),
-        module: &module,
-        entry_point: Some("main"),
-        compilation_options: wgpu::PipelineCompilationOptions {
-            constants: &[],
-            // Kernels write every element of workgroup memory before they read it.
-            zero_initialize_workgroup_memory: false,
-        },
-        cache: None,
-    })
 }
 
 /// Group 0 of `shaders/common.wgsl`.

@@ -137,6 +137,14 @@ pub enum Error {
         /// Each kernel with its refusal.
         refusals: String,
     },
+    /// Tuning found no kernel whose result was right.
+    #[error("no kernel gave a right result for {problem}: {reasons}")]
+    Unverified {
+        /// The problem string.
+        problem: String,
+        /// Each kernel with what was wrong.
+        reasons: String,
+    },
     /// A kernel or variant name that does not exist.
     #[error("there is no {what} named {name:?}; known are {known}")]
     Unknown {

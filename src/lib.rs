@@ -20,6 +20,9 @@ pub mod reference;
 mod select;
 mod shader;
 mod tensors;
+mod timer;
+mod tune;
+mod tuning_file;
 mod weights;
 
 pub use bind::{Bound, Buffers};
@@ -35,6 +38,9 @@ pub use plan::Plan;
 pub use problem::Problem;
 pub use select::{Candidate, PlanOptions, Selection, select};
 pub use tensors::Tensors;
+pub use timer::{Sample, Timer};
+pub use tune::{TuneCandidate, TuneOptions, TuneOutcome, TuneProgress, TuneReport};
+pub use tuning_file::{ParsedTuning, Tuning};
 pub use weights::{Packing, Source, WeightData, Weights};
 pub use wgpu;
 

@@ -134,7 +134,7 @@ impl Plan {
         self.checks
     }
 
-    /// Every kernel variant with its estimated cost or its refusal, best first.
+    /// Every kernel variant with its estimated cost or its refusal: the tuned choice if there is one, then by cost.
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
     }
@@ -163,9 +163,11 @@ impl Plan {
     pub fn explain(&self) -> String {
         let mut text = format!("{} {} ({})", self.kernel(), self.variant(), self.checks);
         for candidate in &self.candidates {
-            let _ = match &candidate.verdict {
-                Ok(cost) => write!(text, "\n  {} {}: estimated cost {cost:.3e}", candidate.kernel, candidate.variant),
-                Err(refusal) => write!(text, "\n  {} {}: no, {refusal}", candidate.kernel, candidate.variant),
+            let _ = write!(text, "\n  {} {}: ", candidate.kernel, candidate.variant);
+            let _ = match (candidate.tuned_ms, &candidate.verdict) {
+                (Some(ms), _) => write!(text, "tuned: measured {ms:.4} ms"),
+                (None, Ok(cost)) => write!(text, "estimated cost {cost:.3e}"),
+                (None, Err(refusal)) => write!(text, "no, {refusal}"),
             };
         }
         text
@@ -238,6 +240,32 @@ impl Plan {
             Kernel::Tiled => "wgpu-conv: tiled",
         };
         Ok(self.engine.pipeline(source, self.checks, Layout::Convolution(aliasing), label))
+    }
+}
+
+/// Damage for the tests of tuning, which must find it.
+#[cfg(all(test, feature = "context"))]
+impl Plan {
+    /// Only the first step of every sum is added up.
+    pub(crate) fn shorten_sums(&mut self) {
+        let depth = self.choice.depth(&self.problem, self.checks);
+        for segment in self.work.iter_mut().flat_map(|work| &mut work.segments) {
+            segment.part.end = depth.step.min(segment.part.end);
+        }
+    }
+
+    /// The last tile is left out.
+    pub(crate) fn drop_last_tile(&mut self) {
+        if let Some(segment) = self.work.as_mut().and_then(|work| work.segments.last_mut()) {
+            segment.end -= 1;
+        }
+    }
+
+    pub(crate) async fn replace_shader(&mut self, source: String) -> Result<()> {
+        let layout = Layout::Convolution(Aliasing::default());
+        let pipeline = self.engine.pipeline(source, self.checks, layout, "wgpu-conv: damaged").await?;
+        self.work.iter_mut().for_each(|work| work.pipeline = pipeline.clone());
+        Ok(())
     }
 }
 

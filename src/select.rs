@@ -4,6 +4,7 @@ use crate::capabilities::Capabilities;
 use crate::error::{Error, Result};
 use crate::kernels::{Checks, Choice, Kernel};
 use crate::problem::Problem;
+use crate::tuning_file::Learned;
 use crate::weights::Packing;
 
 /// What a caller wants of a plan. The default leaves every choice to the engine.
@@ -27,6 +28,8 @@ pub struct Candidate {
     /// The estimated cost in multiply-adds of one invocation (lower is better), or the sentence with which the kernel
     /// refuses.
     pub verdict: Result<f64, String>,
+    /// Milliseconds that tuning measured, of the variant that is chosen because of it.
+    pub tuned_ms: Option<f64>,
 }
 
 /// A choice, and what else there was.
@@ -36,7 +39,7 @@ pub struct Selection {
     pub kernel: Kernel,
     /// The variant chosen.
     pub variant: &'static str,
-    /// Every candidate, best first, refusals last.
+    /// Every candidate: the tuned choice if there is one, then by estimated cost, refusals last.
     pub candidates: Vec<Candidate>,
     pub(crate) choice: Choice,
 }
@@ -51,15 +54,17 @@ pub struct Selection {
 /// [`Error::Unknown`] for a variant that does not exist, [`Error::Refused`] if what is forced refuses the problem,
 /// [`Error::NoKernel`] if every kernel does.
 pub fn select(problem: &Problem, capabilities: &Capabilities, options: &PlanOptions) -> Result<Selection> {
-    select_for(problem, capabilities, options, None)
+    select_for(problem, capabilities, options, None, None)
 }
 
-/// As [`select`], only among kernels that read `packing` if one is given.
+/// As [`select`], only among kernels that read `packing` if one is given; what was learned by tuning counts more than the
+/// estimates, unless a kernel or a variant is forced or the learned one refuses.
 pub(crate) fn select_for(
     problem: &Problem,
     capabilities: &Capabilities,
     options: &PlanOptions,
     packing: Option<Packing>,
+    learned: Option<Learned>,
 ) -> Result<Selection> {
     check_names(options)?;
     let verdict = |choice: Choice| {
@@ -81,10 +86,25 @@ pub(crate) fn select_for(
         Choice::all().map(|choice| (choice, verdict(choice))).collect();
     // Stable: among equals the order of the list decides.
     judged.sort_by(|(_, a), (_, b)| cost_or_infinity(a).total_cmp(&cost_or_infinity(b)));
-    let candidates: Vec<Candidate> = judged
+    let free = options.kernel.is_none() && options.variant.is_none();
+    let learned = learned.filter(|_| free);
+    let tuned = learned
+        .and_then(|learned| judged.iter().position(|(choice, verdict)| *choice == learned.choice && verdict.is_ok()));
+    if let Some(place) = tuned {
+        judged[..=place].rotate_right(1);
+    }
+    let mut candidates: Vec<Candidate> = judged
         .iter()
-        .map(|(choice, verdict)| Candidate { kernel: choice.kernel, variant: choice.name(), verdict: verdict.clone() })
+        .map(|(choice, verdict)| Candidate {
+            kernel: choice.kernel,
+            variant: choice.name(),
+            verdict: verdict.clone(),
+            tuned_ms: None,
+        })
         .collect();
+    if let (Some(_), Some(first)) = (tuned, candidates.first_mut()) {
+        first.tuned_ms = learned.map(|learned| learned.ms);
+    }
     match judged.first() {
         Some(&(choice, Ok(_))) => Ok(Selection { kernel: choice.kernel, variant: choice.name(), candidates, choice }),
         _ => Err(refusal(problem, options, &candidates)),
@@ -180,6 +200,45 @@ mod tests {
         assert!(matches!(force(Some(Kernel::Tiled), Some("c4x8")), Err(Error::Unknown { .. })));
         assert!(matches!(force(None, Some("nonsense")), Err(Error::Unknown { .. })));
         assert_eq!(force(None, Some("generic-c4x4")).unwrap().variant, "generic-c4x4");
+    }
+
+    #[test]
+    fn what_was_learned_is_taken_unless_it_may_not_be() {
+        let problem: Problem = "c64h56w56o64k3p1".parse().unwrap();
+        let capabilities = Capabilities::baseline();
+        let learned = |kernel: Kernel, variant| Learned { choice: kernel.variant(variant).unwrap(), ms: 1.25 };
+        let chosen = |options: &PlanOptions, packing, learned| {
+            let selection = select_for(&problem, &capabilities, options, packing, learned).unwrap();
+            let marked: Vec<_> = selection.candidates.iter().map(|candidate| candidate.tuned_ms).collect();
+            assert_eq!(marked[1..].iter().flatten().count(), 0, "only the first can be tuned");
+            assert_eq!((selection.kernel, selection.variant), {
+                (selection.candidates[0].kernel, selection.candidates[0].variant)
+            });
+            (selection.kernel, selection.variant, marked[0])
+        };
+        let default = PlanOptions::default();
+        let (kernel, variant, none) = chosen(&default, None, None);
+        assert_eq!((kernel, none), (Kernel::Tiled, None));
+        let direct = Some(learned(Kernel::Direct, "c4x8"));
+        assert_eq!(chosen(&default, None, direct), (Kernel::Direct, "c4x8", Some(1.25)));
+        // The rest stays in order of cost.
+        let selection = select_for(&problem, &capabilities, &default, None, direct).unwrap();
+        let costs: Vec<f64> = selection.candidates[1..].iter().filter_map(|c| c.verdict.clone().ok()).collect();
+        assert!(costs.is_sorted() && costs.len() + 2 > Choice::all().count() / 2);
+        // What is forced counts more.
+        let forced = PlanOptions { kernel: Some(Kernel::Tiled), ..default.clone() };
+        assert_eq!(chosen(&forced, None, direct), (kernel, variant, None));
+        let forced = PlanOptions { variant: Some("generic-c4x4".into()), ..default.clone() };
+        assert_eq!(chosen(&forced, None, direct), (Kernel::Direct, "generic-c4x4", None));
+        let worst = Some(learned(Kernel::Direct, "generic-c1x4"));
+        let forced = PlanOptions { kernel: Some(Kernel::Direct), ..default.clone() };
+        assert_eq!(chosen(&forced, None, worst), chosen(&forced, None, None));
+        // Weights in another packing, and a variant that refuses, leave the estimates.
+        let packing = kernel.variant(variant).unwrap().packing();
+        assert_eq!(chosen(&default, Some(packing), direct), (kernel, variant, None));
+        let many_taps: Problem = "c64h56w56o64k9p1".parse().unwrap();
+        let selection = select_for(&many_taps, &capabilities, &default, None, direct).unwrap();
+        assert!(selection.variant.starts_with("generic") && selection.candidates[0].tuned_ms.is_none());
     }
 
     #[test]

@@ -300,6 +300,10 @@ fn public_types_cross_threads_and_borrow_nothing() {
     check::<ContextOptions>();
     check::<Error>();
     check::<wgpu_conv::NoAdapter>();
+    check::<wgpu_conv::Timer>();
+    check::<wgpu_conv::TuneOptions>();
+    check::<wgpu_conv::TuneReport>();
+    check::<wgpu_conv::Tuning>();
     check::<wgpu_conv::reference::Reference>();
 }
 
@@ -322,5 +326,7 @@ fn futures_are_send() {
         own(plan.bind(weights, &Buffers::new(buffer.slice(..), buffer.slice(..))));
         own(bound.submit());
         send(engine.conv2d(problem, &Tensors::default()));
+        send(engine.tune(problem, &wgpu_conv::TuneOptions::default(), |_| {}));
+        send(wgpu_conv::Timer::new(engine).time(bound));
     }
 }

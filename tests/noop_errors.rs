@@ -505,3 +505,15 @@ fn the_table_can_fail() {
     let no_error = std::panic::catch_unwind(|| check(&[("", || Ok(()), "", &[])]));
     assert!(wrong_variant.is_err() && wrong_words.is_err() && no_error.is_err());
 }
+
+/// A device that computes nothing: no candidate's result is right, and tuning says so instead of choosing.
+#[test]
+fn tuning_trusts_no_device() {
+    let engine = engine(|_| {});
+    let options = wgpu_conv::TuneOptions::default().budget(std::time::Duration::MAX);
+    let error = engine.tune_blocking(&problem(PLAIN), &options, |_| {}).unwrap_err();
+    assert!(matches!(error, wgpu_conv::Error::Unverified { .. }), "{error:?}");
+    for part in [PLAIN, "direct c4x8: ", "tiled m", "405 outputs"] {
+        assert!(error.to_string().contains(part), "{part:?} is not in {error}");
+    }
+}

@@ -6,12 +6,13 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
-use wgpu_conv::{Context, PlanOptions, Problem, reference};
+use wgpu_conv::{Context, Engine, EngineOptions, PlanOptions, Problem, reference};
 use wgpu_conv_check::{DataKind, ProblemData, Timing, WORKLOADS, timing};
 
 use crate::gpu::{self, GpuArgs, KernelArgs, Prepared};
 use crate::output::{self, Stream, short};
 use crate::serve;
+use crate::tune::TuningArgs;
 use crate::whole_call::WholeCall;
 
 /// Measure problems: each is verified, then timed
@@ -36,6 +37,8 @@ pub struct BenchArgs {
     serve: bool,
     #[command(flatten)]
     kernel: KernelArgs,
+    #[command(flatten)]
+    tuning: TuningArgs,
     #[command(flatten)]
     gpu: GpuArgs,
 }
@@ -73,11 +76,13 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         [] => WORKLOADS.iter().map(|workload| Ok(workload.problem.parse()?)).collect::<Result<Vec<Problem>>>()?,
         given => given.to_vec(),
     };
+    args.tuning.check()?;
     let context = args.gpu.context()?;
+    let of_engine = args.tuning.options(&context)?;
     let mut rows = Vec::new();
     let mut failures = 0;
     for problem in &problems {
-        match measure(&context, problem, &options, args.runs) {
+        match measure(&context, problem, &of_engine, &options, args.runs) {
             Ok(row) => {
                 output::note(&format!("{problem}: {} ms, {} GFLOP/s", short(row.gpu_ms_median), short(row.gflops)));
                 failures += usize::from(!row.verified);
@@ -100,14 +105,20 @@ pub fn run(args: &BenchArgs) -> Result<()> {
 }
 
 /// Verifies one problem and measures it.
-fn measure(context: &Context, problem: &Problem, options: &PlanOptions, runs: Option<u32>) -> Result<Row> {
+fn measure(
+    context: &Context,
+    problem: &Problem,
+    of_engine: &EngineOptions,
+    options: &PlanOptions,
+    runs: Option<u32>,
+) -> Result<Row> {
     if problem.output_len() == 0 {
         bail!("there are no outputs to measure (the batch is 0)");
     }
     let data = ProblemData::generate(problem, DataKind::Uniform, 1)?;
     let tensors = data.tensors();
     // An engine of its own, so that first use finds no pipeline of an earlier problem.
-    let engine = context.engine();
+    let engine = Engine::with_options(&context.device, &context.queue, of_engine.clone());
     let start = Instant::now();
     let prepared = Prepared::new(&engine, problem, &tensors, options)?;
     let output = prepared.run(&engine)?;

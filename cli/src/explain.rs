@@ -9,6 +9,7 @@ use wgpu_conv::{Capabilities, Error, Padding, PlanOptions, Problem, Selection, s
 use crate::gpu::{self, GpuArgs};
 use crate::output::{self, Stream, bytes_text, short, thousands};
 use crate::tensor_file::shape_text;
+use crate::tune::TuningArgs;
 
 /// Explain a problem: its shapes and cost, and what would run it
 ///
@@ -20,6 +21,8 @@ pub struct ExplainArgs {
     #[arg(value_parser = gpu::parse_problem)]
     problem: Problem,
     #[command(flatten)]
+    tuning: TuningArgs,
+    #[command(flatten)]
     gpu: GpuArgs,
 }
 
@@ -27,17 +30,21 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     let problem = &args.problem;
     // First what needs no GPU: loading a driver may take a while, or fail.
     let mut text = arithmetic(problem);
-    let (capabilities, adapter) = match args.gpu.context() {
-        Ok(context) => (context.engine().capabilities().clone(), gpu::adapter_text(&context.adapter.get_info())),
+    args.tuning.check()?;
+    let (selection, adapter) = match args.gpu.context() {
+        Ok(context) => {
+            let engine = args.tuning.engine(&context)?;
+            (engine.select(problem, &PlanOptions::default()), gpu::adapter_text(&context.adapter.get_info()))
+        }
         Err(error) if matches!(error.downcast_ref(), Some(Error::NoAdapter(_))) && !args.gpu.any() => {
             let reason =
                 "none was found; what follows is for a discrete GPU with the limits that every WebGPU device has";
-            (Capabilities::baseline(), reason.into())
+            (select(problem, &Capabilities::baseline(), &PlanOptions::default()), reason.into())
         }
         Err(error) => return Err(error),
     };
     line(&mut text, "adapter", &adapter);
-    match select(problem, &capabilities, &PlanOptions::default()) {
+    match selection {
         Ok(selection) => {
             line(&mut text, "kernel", &format!("{}, variant {}", selection.kernel, selection.variant));
             write!(text, "\n{}", candidates(&selection))?;
@@ -136,8 +143,9 @@ fn candidates(selection: &Selection) -> String {
     let best = best.fold(f64::INFINITY, f64::min);
     for candidate in &selection.candidates {
         let chosen = candidate.kernel == selection.kernel && candidate.variant == selection.variant;
+        let tuned = candidate.tuned_ms.map(|ms| format!("chosen: tuned, measured {} ms", short(ms)));
         let verdict = match &candidate.verdict {
-            Ok(_) if chosen => output::verdict(true, "chosen: the lowest estimated cost"),
+            Ok(_) if chosen => output::verdict(true, tuned.as_deref().unwrap_or("chosen: the lowest estimated cost")),
             Ok(cost) if best > 0.0 && best.is_finite() => {
                 format!("could run; estimated at {} times the cost", short(cost / best)).into()
             }

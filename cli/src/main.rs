@@ -5,12 +5,14 @@ mod explain;
 mod filter;
 mod gpu;
 mod info;
+mod meter;
 mod npy;
 mod output;
 mod run;
 mod serve;
 mod shader;
 mod tensor_file;
+mod tune;
 mod verify;
 mod whole_call;
 
@@ -51,6 +53,7 @@ enum Command {
     Run(Box<run::RunArgs>),
     Verify(verify::VerifyArgs),
     Bench(bench::BenchArgs),
+    Tune(tune::TuneArgs),
     Explain(explain::ExplainArgs),
     Info(info::InfoArgs),
     Shader(shader::ShaderArgs),
@@ -87,6 +90,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Run(args) => run::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Shader(args) => shader::run(&args),

@@ -7,6 +7,7 @@ use wgpu_conv::{Activation, Conv2d, Epilogue, Padding, PaddingMode, PerAxis, Pro
 use crate::gpu::{self, GpuArgs, KernelArgs, Prepared};
 use crate::output::{self, thousands};
 use crate::tensor_file::{Tensor, TensorPath, shape_text};
+use crate::tune::TuningArgs;
 
 /// Convolve tensors in .npy or .safetensors files
 ///
@@ -39,6 +40,8 @@ pub struct RunArgs {
     conv: ConvArgs,
     #[command(flatten)]
     kernel: KernelArgs,
+    #[command(flatten)]
+    tuning: TuningArgs,
     /// Use shaders with bounds checks
     #[arg(long, help_heading = "Kernel")]
     checked: bool,
@@ -95,6 +98,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     // Everything that can be wrong without a GPU comes first.
     let options = gpu::with_checks(args.kernel.options()?, args.checked);
     output::check_writable(&args.output.file)?;
+    args.tuning.check()?;
     let mut files = Files::read(args)?;
     let activation = files.take_single_slope(args.conv.activation);
     let problem = files.problem(args, activation)?;
@@ -103,7 +107,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     tensors.check(&problem)?;
 
     let context = args.gpu.context()?;
-    let engine = context.engine();
+    let engine = args.tuning.engine(&context)?;
     let prepared = Prepared::new(&engine, &problem, &tensors, &options)?;
     let data = prepared.run(&engine)?;
     let mut report = format!(

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use wgpu_conv::{AdapterClass, Checks, Context, Engine};
 use wgpu_conv_check::{Event, Filter, Progress, Report, Row, Status, Suite, SuiteOptions, table, verify};
 
 use crate::gpu::{self, GpuArgs, KernelArgs};
+use crate::meter::Bar;
 use crate::output::{self, Stream};
 
 /// Check every kernel and variant against the CPU reference and conformance cases
@@ -78,12 +78,12 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         entries.len(),
         gpu::adapter_text(&context.adapter.get_info())
     ));
-    let mut meter = Meter::new();
+    let mut meter = Meter { bar: Bar::new(), failed: 0 };
     let mut report = verify::entries_on(&engines, &entries, &filter, &mut meter);
     if let Some(suite) = &suite {
         report.merge(suite.run_on(&engines, &filter, &mut meter));
     }
-    meter.finish();
+    meter.bar.finish();
 
     show(&report);
     if let Some(path) = &args.json {
@@ -152,50 +152,21 @@ fn failure_cells(row: &Row) -> [String; 8] {
     ]
 }
 
-/// Shows how far it is: a bar on a terminal, a line now and then elsewhere.
+/// Shows how far it is.
 struct Meter {
-    bar: Option<ProgressBar>,
-    tenths: usize,
+    bar: Bar,
     failed: usize,
-}
-
-impl Meter {
-    fn new() -> Self {
-        let bar = Stream::Err.is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}");
-            let bar = ProgressBar::new(0);
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar
-        });
-        Self { bar, tenths: 0, failed: 0 }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 impl Progress for Meter {
     fn event(&mut self, event: Event<'_>) {
-        match (event, &self.bar) {
-            (Event::Case { index, total, name }, Some(bar)) => {
-                bar.set_length(total as u64);
-                bar.set_position(index as u64);
+        match event {
+            Event::Case { index, total, name } => {
                 let failed = if self.failed > 0 { format!("{} failed, ", self.failed) } else { String::new() };
-                bar.set_message(format!("{failed}{name}"));
+                let line = || format!("{index} of {total} done, {} failed", self.failed);
+                self.bar.show(index, total, &format!("{failed}{name}"), line);
             }
-            (Event::Case { index, total, .. }, None) => {
-                let tenths = 10 * index / total.max(1);
-                if tenths != self.tenths {
-                    self.tenths = tenths;
-                    if tenths > 0 {
-                        output::note(&format!("{index} of {total} done, {} failed", self.failed));
-                    }
-                }
-            }
-            (Event::Row(row), _) => self.failed += usize::from(row.status == Status::Failed),
+            Event::Row(row) => self.failed += usize::from(row.status == Status::Failed),
         }
     }
 }

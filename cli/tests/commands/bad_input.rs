@@ -96,6 +96,18 @@ fn flags() {
         case("bench --json no/such/file.json A", "no/such"),
         case("bench --json . A", "folder"),
         case("bench A Z", "\"Z\""),
+        case("tune --budget x A", "'x'"),
+        case("tune --budget -1 A", "-1"),
+        case("tune --budget NaN A", "86400"),
+        case("tune --file no/such/tuning.txt A", "no/such"),
+        case("tune --file . A", "folder"),
+        case("tune --json no/such/file.json A", "no/such"),
+        case("tune --kernel direct A", "'--kernel'"),
+        case("tune A Z", "\"Z\""),
+        case("bench --tuning none.txt A", "none.txt cannot be read"),
+        case("explain --tuning none.txt A", "none.txt cannot be read"),
+        case("explain --tuning . A", "cannot be read"),
+        case(&format!("{RUN} --tuning none.txt"), "none.txt cannot be read"),
         case("verify --mode both", "trusted, checked"),
         case("verify --kernel x", "\"x\""),
         case("verify --variant x", "\"x\""),
@@ -219,7 +231,9 @@ fn problem_strings() {
         (&long, "twice"),
     ]
     .into_iter()
-    .flat_map(|(problem, contains)| ["explain {}", "bench {}"].map(|command| case_with(command, problem, contains)))
+    .flat_map(|(problem, contains)| {
+        ["explain {}", "bench {}", "tune {}"].map(|command| case_with(command, problem, contains))
+    })
     .collect();
     check(&good_files(), &cases);
 }

@@ -133,6 +133,45 @@ fn bench_verifies_and_writes_rows() {
     }
 }
 
+/// Tuned, kept beside what the file had, shown and used; a damaged file is ignored in words.
+#[test]
+fn tuning_is_kept_and_used() {
+    if skip_gpu_test() {
+        return;
+    }
+    let lab = Lab::new();
+    let tune = "tune n1c4h9w9o6k3p1 --budget 0 --file tuning.txt --json times.json";
+    let printed = lab.succeed(&words(tune));
+    assert!(printed.contains("n1c4h9w9o6k3p1") && printed.contains("1 entries in tuning.txt"), "{printed}");
+    let times: serde_json::Value = serde_json::from_slice(&std::fs::read(lab.path("times.json")).unwrap()).unwrap();
+    let candidates = times[0]["candidates"].as_array().unwrap();
+    assert_eq!((&times[0]["chosen"], &candidates[0]["outcome"]), (&times[0]["default"], &"measured".into()));
+    assert!(candidates.iter().any(|candidate| candidate["outcome"] == "not tried"), "the time was 0");
+    assert!(times[0]["chosen_ms"].as_f64().unwrap() > 0.0 && candidates[0]["samples"] == 1);
+    let printed = lab.succeed(&words("tune c8h8w8o8k1 --budget 0 --file tuning.txt"));
+    assert!(printed.contains("2 entries in tuning.txt"), "{printed}");
+
+    for problem in ["n1c4h9w9o6k3p1", "c8h8w8o8k1"] {
+        let explained = lab.succeed(&["explain", problem, "--tuning", "tuning.txt"]);
+        assert!(explained.contains("chosen: tuned, measured "), "{explained}");
+    }
+    let explained = lab.succeed(&words("explain n1c4h9w9o7k3p1 --tuning tuning.txt"));
+    assert!(explained.contains("chosen: the lowest estimated cost"), "{explained}");
+    lab.succeed(&words("bench n1c4h9w9o6k3p1 --runs 1 --tuning tuning.txt"));
+
+    let whole = std::fs::read_to_string(lab.path("tuning.txt")).unwrap();
+    lab.write("tuning.txt", whole.replacen("ms = ", "ms = 1", 1));
+    lab.npy("x.npy", &[1, 4, 9, 9], counting(324)).npy("w.npy", &[6, 4, 3, 3], counting(216));
+    let run = words("run --input x.npy --weight w.npy --padding 1 --output y.npy --check --tuning tuning.txt");
+    let output = lab.command(&run).output().unwrap();
+    let error = text(&output.stderr);
+    assert!(output.status.success() && error.contains("warning: tuning.txt: the entry at line"), "{error}");
+    lab.write("tuning.txt", [0xff; 1000]);
+    let output = lab.command(&words("explain A --tuning tuning.txt")).output().unwrap();
+    let error = text(&output.stderr);
+    assert!(output.status.success() && error.contains("ignored as a whole"), "{error}");
+}
+
 #[test]
 fn verify_ends_with_the_counts() {
     if skip_gpu_test() {
