@@ -22,6 +22,8 @@ use crate::weights::{Packing, WeightData, Weights};
 pub struct Plan {
     engine: Engine,
     problem: Problem,
+    /// The problem as the kernel runs it.
+    run: Problem,
     checks: Checks,
     choice: Choice,
     candidates: Vec<Candidate>,
@@ -88,15 +90,16 @@ impl Plan {
             problem: problem.to_string(),
             refusal,
         };
-        let mut plan = Self { engine, problem, checks, choice, candidates, work: None };
+        let run = problem.as_run();
+        let mut plan = Self { engine, problem, run, checks, choice, candidates, work: None };
         if problem.output_len() == 0 {
             return Ok(Box::pin(async { Ok(plan) }));
         }
-        let sizes = ranges::prove(&problem).map_err(refused)?;
-        let tiling = choice.tiling(&problem).map_err(refused)?;
-        let parts = parts(&plan.engine, &tiling, &choice.depth(&problem, checks)).map_err(refused)?;
+        let sizes = ranges::prove(&run).map_err(refused)?;
+        let tiling = choice.tiling(&run).map_err(refused)?;
+        let parts = parts(&plan.engine, &tiling, &choice.depth(&run, checks)).map_err(refused)?;
         let segments = segments(&plan.engine, &tiling, &parts)?;
-        let params = Params::new(&problem, &sizes, &tiling);
+        let params = Params::new(&run, &sizes, &tiling);
         let split = parts.len() > 1;
         let pipeline = plan.pipeline(Aliasing::default(), split)?;
         let reduce = match plan.workspace_size() {
@@ -147,7 +150,7 @@ impl Plan {
     /// Bytes of workspace that the kernel needs beside the caller's buffers, where several workgroups share a sum; every
     /// [`Bound`] has one of its own. 0 for most variants.
     pub fn workspace_size(&self) -> u64 {
-        self.choice.workspace(&self.problem)
+        self.choice.workspace(&self.run)
     }
 
     /// Number of segments. A plan whose work exceeds the bound of [`EngineOptions::max_segment_macs`] is divided, so that
@@ -226,14 +229,14 @@ impl Plan {
 
     /// The pipeline that adds up partial sums, for this kind of access to the residual.
     pub(crate) fn reduce_pipeline(&self, residual: Access) -> Result<Pending<wgpu::ComputePipeline>> {
-        let source = reduce_source(&self.problem, residual)?;
+        let source = reduce_source(&self.run, residual)?;
         let layout = Layout::Convolution(Aliasing { input: Access::Separate, residual });
         Ok(self.engine.pipeline(source, self.checks, layout, "wgpu-conv: reduce"))
     }
 
     /// The pipeline for this kind of aliasing.
     pub(crate) fn pipeline(&self, aliasing: Aliasing, split: bool) -> Result<Pending<wgpu::ComputePipeline>> {
-        let source = self.choice.source(&self.problem, aliasing, split)?;
+        let source = self.choice.source(&self.run, aliasing, split)?;
         let label = match self.choice.kernel {
             Kernel::Direct => "wgpu-conv: direct",
             Kernel::Broadcast => "wgpu-conv: broadcast",
@@ -248,7 +251,7 @@ impl Plan {
 impl Plan {
     /// Only the first step of every sum is added up.
     pub(crate) fn shorten_sums(&mut self) {
-        let depth = self.choice.depth(&self.problem, self.checks);
+        let depth = self.choice.depth(&self.run, self.checks);
         for segment in self.work.iter_mut().flat_map(|work| &mut work.segments) {
             segment.part.end = depth.step.min(segment.part.end);
         }

@@ -125,6 +125,21 @@ impl Problem {
         self.conv.out_channels / self.conv.groups
     }
 
+    /// The same convolution as kernels run it: where every output depends on one input pixel, and all pixels are used (1×1,
+    /// stride 1, no padding), an image is one long row, which divides into tiles with less waste than many short ones.
+    pub(crate) fn as_run(&self) -> Self {
+        let plain = self.conv.kernel_size == [1, 1] && self.conv.stride == [1, 1] && self.padding == Sides::default();
+        let [batch, channels, height, width] = self.input;
+        match height.checked_mul(width) {
+            Some(pixels) if plain => Self {
+                input: [batch, channels, 1, pixels],
+                output: [batch, self.conv.out_channels, 1, pixels],
+                ..*self
+            },
+            _ => *self,
+        }
+    }
+
     /// Products added up for one output: K = C_in / groups · KH · KW.
     pub fn sum_length(&self) -> u64 {
         self.weight_shape()[1..].iter().map(|&size| u64::from(size)).product()
@@ -265,4 +280,19 @@ fn resolve_axis(conv: &Conv2d, axis: usize, size: u32) -> Result<Axis> {
     }
     let output = narrow((padded - extent) / stride + 1, "the output size")?;
     Ok(Axis { before, after, output })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pointwise_images_run_as_one_row() {
+        let run = |text: &str| text.parse::<Problem>().unwrap().as_run();
+        let row = run("n2c3h5w7o4k1+relu");
+        assert_eq!((row.input_shape(), row.output_shape()), ([2, 3, 1, 35], [2, 4, 1, 35]));
+        for text in ["n2c3h5w7o4k1s2", "n2c3h5w7o4k1p1", "n2c3h5w7o4k1x2", "c1h65536w65536o1k1"] {
+            assert_eq!(run(text), text.parse().unwrap(), "{text}");
+        }
+    }
 }

@@ -67,6 +67,7 @@ pub(crate) fn select_for(
     learned: Option<Learned>,
 ) -> Result<Selection> {
     check_names(options)?;
+    let run = problem.as_run();
     let verdict = |choice: Choice| {
         if options.kernel.is_some_and(|kernel| kernel != choice.kernel) {
             return Err(format!("kernel {} was asked for", options.kernel.map_or("", Kernel::name)));
@@ -74,12 +75,12 @@ pub(crate) fn select_for(
         if let Some(variant) = options.variant.as_deref().filter(|&variant| variant != choice.name()) {
             return Err(format!("variant {variant} was asked for"));
         }
-        choice.supports(problem, capabilities, options.checks.unwrap_or_default())?;
+        choice.supports(&run, capabilities, options.checks.unwrap_or_default())?;
         match packing {
             Some(packing) if packing != choice.packing() => {
                 Err(format!("it reads {} weights, and there are {} ones", choice.packing().name(), packing.name()))
             }
-            _ => Ok(choice.cost(problem, capabilities.class)),
+            _ => Ok(choice.cost(&run, capabilities.class)),
         }
     };
     let mut judged: Vec<(Choice, Result<f64, String>)> =

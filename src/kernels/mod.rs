@@ -538,6 +538,7 @@ pub(crate) fn pack_source(packing: Packing) -> Result<String> {
 /// refuses the problem.
 pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, part: u32) -> Result<String> {
     let capabilities = Capabilities::baseline();
+    let run = &problem.as_run();
     let refused = |name: &str, refusal| Error::Refused {
         kernel: format!("{kernel}{name}"),
         problem: problem.to_string(),
@@ -547,7 +548,7 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
         Some(name) => {
             let choice = kernel.variant(name)?;
             choice
-                .supports(problem, &capabilities, Checks::default())
+                .supports(run, &capabilities, Checks::default())
                 .map_err(|refusal| refused(&format!(" {name}"), refusal))?;
             choice
         }
@@ -556,15 +557,15 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
             Choice::all()
                 .filter(|choice| choice.kernel == kernel)
                 .find(|choice| {
-                    choice.supports(problem, &capabilities, Checks::default()).map_err(|refusal| last = refusal).is_ok()
+                    choice.supports(run, &capabilities, Checks::default()).map_err(|refusal| last = refusal).is_ok()
                 })
                 .ok_or_else(|| refused("", last))?
         }
     };
     match part {
-        0 => choice.source(problem, Aliasing::default(), false),
+        0 => choice.source(run, Aliasing::default(), false),
         1 => pack_source(choice.packing()),
-        2 if choice.workspace(problem) > 0 => reduce_source(problem, Access::Separate),
+        2 if choice.workspace(run) > 0 => reduce_source(run, Access::Separate),
         _ => Err(Error::Unknown {
             what: "part",
             name: part.to_string(),
