@@ -181,6 +181,7 @@ impl Bound {
             None => None,
         };
         let work = work.clone();
+        let input_through_output = placement.aliasing.input == Access::ThroughOutput;
         // Buffers are cloned (they are handles), so that the future does not borrow from the caller.
         let bindings = placement.bindings(weights);
         let stand_in = weights.packed.clone();
@@ -200,6 +201,9 @@ impl Bound {
                 let usage = wgpu::BufferUsages::empty();
                 let workspace = Binding::whole(&engine.storage_buffer("wgpu-conv: workspace", reduce.workspace, usage));
                 let [input, weight, channel_data, residual, output] = bindings;
+                // Where the input is too near the output for a binding of its own, it is read through the output's, which
+                // the convolution does not need for anything else.
+                let input = if input_through_output { output.clone() } else { input };
                 let last = vec![reduce.segment];
                 let to_workspace = Params { output_offset: 0, residual_offset: 0, ..params };
                 let from_workspace = Params { input_offset: 0, ..params };

@@ -73,16 +73,16 @@ fn recording_makes_nothing_and_submits_nothing() {
 fn segments_give_the_same_bits_however_they_are_recorded() {
     let Some(gpu) = gpu::open() else { return };
     let context = gpu.context();
-    // 4 tiles of 64 × 8 pixels (direct, a tenth of them tails) and 25 of 64 pixels (tiled).
+    // 4 tiles of 64 × 8 pixels (direct, a tenth of them tails) and 50 of 32 pixels (tiled).
     let case = Case::new("c3h40w40o4k3p1");
     // With less than a tile's multiply-adds its sums are split: 3 channels, or K = 27 in slices of 16.
     for (kernel, macs, expected) in [
         (Kernel::Direct, 1, 4 * 3),
         (Kernel::Direct, 64 * 8 * 4 * 27, 4),
         (Kernel::Direct, 3 * 64 * 8 * 4 * 27, 2),
-        (Kernel::Tiled, 1, 25 * 2),
-        (Kernel::Tiled, 64 * 16 * 27, 25),
-        (Kernel::Tiled, 11 * 64 * 16 * 27 + 5, 3),
+        (Kernel::Tiled, 1, 50 * 2),
+        (Kernel::Tiled, 32 * 32 * 27, 50),
+        (Kernel::Tiled, 11 * 32 * 32 * 27 + 5, 5),
         (Kernel::Tiled, u64::MAX, 1),
     ] {
         let name = format!("{kernel}, at most {macs} multiply-adds in a segment");

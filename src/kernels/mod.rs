@@ -430,9 +430,9 @@ impl Choice {
         let size = if class == AdapterClass::Software { 1.0 } else { f64::from(x * y) / 64.0 };
         let idle = (prices.workgroups / (f64::from(tiling.tiles.max(1)) * size)).max(1.0);
         // Partial sums are written, and read by one more dispatch.
-        let reduce = match tiling.splits {
-            1 => 0.0,
-            splits => prices.pass + 2.0 * prices.load * f64::from(splits) * problem.output_len() as f64,
+        let reduce = match self.workspace(problem) {
+            0 => 0.0,
+            bytes => prices.pass + 2.0 * prices.load * bytes as f64 / 4.0,
         };
         // Run-time sizes keep the compiler from unrolling taps.
         let generic = if recipe.generic(self.variant) { 2.0 } else { 1.0 };

@@ -156,9 +156,10 @@ impl Recipe for Tiled {
         };
         let rounds = 1 + 2 * weights + k * (2 + 3 * columns) + k / 4 * (1 + block) + quads * thread_n;
         // A problem whose K does not fit is refused before anything is split.
+        let length = KOrder::of(problem).length.min(u64::from(u32::MAX)) as u32;
         let length = match self.tiling(problem, variant) {
-            Ok(tiling) if VARIANTS[variant].split => tiling.split_length,
-            _ => KOrder::of(problem).length.min(u64::from(u32::MAX)) as u32,
+            Ok(tiling) if VARIANTS[variant].split => tiling.split_length.min(length),
+            _ => length,
         };
         Depth { length, step: VARIANTS[variant].tile[2], rounds }
     }
@@ -177,19 +178,13 @@ impl Recipe for Tiled {
     }
 }
 
-/// Gives each tile's sums to as many workgroups as it takes to keep a large GPU busy, whole slices to each.
+/// Gives each tile's sums to as many workgroups as it takes to keep a large GPU busy, whole slices to each. Where there is
+/// nothing to share one workgroup has it all.
 fn split_sums(problem: &Problem, variant: &Variant, tiling: Tiling) -> Result<Tiling, String> {
     let step = u64::from(variant.tile[2]);
-    let slices = KOrder::of(problem).length.div_ceil(step);
+    let slices = KOrder::of(problem).length.div_ceil(step).max(1);
     let tiles = u64::from(tiling.tiles.max(1));
-    let wanted = SPLIT_WORKGROUPS.div_ceil(tiles).min(MOST_SPLITS).min(slices / LEAST_SLICES);
-    if wanted < 2 {
-        return Err(format!(
-            "{tiles} tiles with sums of {slices} slices: sums are split for less than {SPLIT_WORKGROUPS} tiles and from {} \
-             slices on",
-            2 * LEAST_SLICES
-        ));
-    }
+    let wanted = SPLIT_WORKGROUPS.div_ceil(tiles).min(MOST_SPLITS).min(slices / LEAST_SLICES).max(1);
     let length = slices.div_ceil(wanted) * step;
     // With whole slices, fewer parts may do.
     let splits = (slices * step).div_ceil(length);

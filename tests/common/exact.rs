@@ -85,9 +85,12 @@ pub fn forced(kernel: Kernel, checks: Checks) -> PlanOptions {
     PlanOptions { kernel: Some(kernel), variant: Some(variant.into()), checks: Some(checks) }
 }
 
-/// All kernels, trusted and checked.
+/// All kernels, trusted and checked, and a variant with a workspace.
 pub fn all_forced() -> Vec<PlanOptions> {
-    Kernel::ALL.iter().flat_map(|&kernel| Checks::ALL.map(|checks| forced(kernel, checks))).collect()
+    let with_workspace =
+        PlanOptions { variant: Some("split-m32n32k16".into()), ..forced(Kernel::Tiled, Checks::Trusted) };
+    let forced = Kernel::ALL.iter().flat_map(|&kernel| Checks::ALL.map(|checks| forced(kernel, checks)));
+    forced.chain([with_workspace]).collect()
 }
 
 /// Equal bit by bit.
