@@ -38,57 +38,50 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     }
     let block_rows = params.kernel_h * kernel_w() * params.channel_block;
 
-    // The padding rule, ahead of the loops as far as the taps allow.
-    var at_row: array<i32, WINDOW_H>;
-    var at_column: array<i32, WINDOW_W>;
-    for (var r = 0u; r < WINDOW_H; r++) { // unroll
-        at_row[r] = source_row(top, r, 0u);
-    }
-    for (var q = 0u; q < WINDOW_W; q++) { // unroll
-        at_column[q] = source_column(left, q, 0u);
-    }
-
     var sums: array<f32, ACCUMULATORS>;
     var totals: array<f32, ACCUMULATORS>;
     var summed = 0u;
     for (var c = params.part_begin; c < params.part_end; c++) {
         let of_block = c % params.channel_block;
         let weight_row = tile.group * params.weight_rows + c / params.channel_block * block_rows + of_block;
-        for (var i = 0u; i < kernel_h(); i += TAP_ROWS) {
+        // Not by the constant, where rows are taken one at a time: an unrolled loop costs compile time and wins nothing.
+        for (var i = 0u; i < select(params.kernel_h, TAP_ROWS, WHOLE_H); i += TAP_ROWS) {
             for (var j = 0u; j < kernel_w(); j += TAP_COLUMNS) {
-                var window: array<f32, WINDOW_H * WINDOW_W>;
-                for (var r = 0u; r < WINDOW_H; r++) { // unroll
-                    if !WHOLE_H {
-                        at_row[r] = source_row(top, r, i);
-                    }
-                    let image_row = plane + u32(max(at_row[r], 0)) * params.in_width;
-                    for (var q = 0u; q < WINDOW_W; q++) { // unroll
-                        if !WHOLE_W {
-                            at_column[q] = source_column(left, q, j);
-                        }
-                        // In place of a zero, some element that exists is loaded: every index stays in range.
-                        let loaded = read_input(image_row + u32(max(at_column[q], 0)));
-                        let inside = (at_row[r] >= 0) & (at_column[q] >= 0);
-                        window[r * WINDOW_W + q] = select(loaded, select(0.0, loaded, inside), ZEROS);
-                    }
-                }
                 let first_tap = weight_row * position_step + (i * kernel_w() + j) * tap_step;
+                var taps: array<f32, CHANNELS * TAP_ROWS * TAP_COLUMNS>;
                 for (var v = 0u; v < CHANNELS; v++) { // unroll
-                    var taps: array<f32, TAP_ROWS * TAP_COLUMNS>;
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                         for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
-                            let tap = a * kernel_w() + b;
-                            taps[a * TAP_COLUMNS + b] = weight[first_tap + tap * tap_step + columns[v]];
+                            let at = first_tap + (a * kernel_w() + b) * tap_step + columns[v];
+                            taps[(v * TAP_ROWS + a) * TAP_COLUMNS + b] = weight[at];
                         }
                     }
-                    // One sum after the other, so that only one of them is needed in a register at a time.
-                    for (var y = 0u; y < ROWS; y++) { // unroll
+                }
+                // Rows of the window are loaded when the first row of pixels needs them, and each sum is finished before
+                // the next one: so few of either are needed in registers at a time.
+                var window: array<f32, WINDOW_H * WINDOW_W>;
+                for (var y = 0u; y < ROWS; y++) { // unroll
+                    for (var a = 0u; a < TAP_ROWS; a++) { // unroll
+                        if y < REUSE_ROWS || a + REUSE_TAPS >= TAP_ROWS {
+                            let at_row = source_row(top, y, i, a);
+                            let row = plane + u32(max(at_row, 0)) * params.in_width;
+                            for (var q = 0u; q < WINDOW_W; q++) { // unroll
+                                let at_column = source_column(left, q, j);
+                                // In place of a zero, some element that exists is loaded: every index stays in range.
+                                let loaded = read_input(row + u32(max(at_column, 0)));
+                                let inside = (at_row >= 0) & (at_column >= 0);
+                                let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + q;
+                                window[at] = select(loaded, select(0.0, loaded, inside), ZEROS);
+                            }
+                        }
+                    }
+                    for (var v = 0u; v < CHANNELS; v++) { // unroll
                         for (var x = 0u; x < COLUMNS; x++) { // unroll
                             var sum = sums[(v * ROWS + y) * COLUMNS + x];
                             for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                                 for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
                                     let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + x * STEP_W + b * DILATION_W;
-                                    sum = fma(window[at], taps[a * TAP_COLUMNS + b], sum);
+                                    sum = fma(window[at], taps[(v * TAP_ROWS + a) * TAP_COLUMNS + b], sum);
                                 }
                             }
                             sums[(v * ROWS + y) * COLUMNS + x] = sum;

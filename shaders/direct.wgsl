@@ -45,12 +45,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let in_channel = tile.group * params.group_in + params.part_begin;
     var plane = params.input_offset + (image * params.in_channels + in_channel) * params.in_plane;
 
-    // The padding rule, ahead of the loops as far as the taps allow.
-    var at_row: array<i32, WINDOW_H>;
+    // The padding rule along a row, ahead of the loops where the taps allow it.
     var at_column: array<i32, WINDOW_W>;
-    for (var r = 0u; r < WINDOW_H; r++) { // unroll
-        at_row[r] = source_row(top, r, 0u);
-    }
     for (var q = 0u; q < WINDOW_W; q++) { // unroll
         at_column[q] = source_column(left, q, 0u);
     }
@@ -65,67 +61,53 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
         // Not by the constant, where rows are taken one at a time: an unrolled loop costs compile time and wins nothing.
         for (var i = 0u; i < select(params.kernel_h, TAP_ROWS, WHOLE_H); i += TAP_ROWS) {
             for (var j = 0u; j < kernel_w(); j += TAP_COLUMNS) {
-                var window: array<f32, WINDOW_H * WINDOW_W>;
-                for (var r = 0u; r < WINDOW_H; r++) { // unroll
-                    if !WHOLE_H {
-                        at_row[r] = source_row(top, r, i);
-                    }
-                    let row = plane + u32(max(at_row[r], 0)) * params.in_width;
-                    for (var q = 0u; q < WINDOW_W; q++) { // unroll
-                        if !WHOLE_W {
-                            at_column[q] = source_column(left, q, j);
+                let block_taps = channel_taps + i * kernel_w() + j;
+                var taps: array<vec4f, max(QUADS, 1u) * TAP_ROWS * TAP_COLUMNS>;
+                for (var a = 0u; a < TAP_ROWS; a++) { // unroll
+                    for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
+                        if CHANNELS == 1u {
+                            let row = tile.group * params.group_out + min(first_channel, params.group_out - 1u);
+                            let at = row * params.sum_length + block_taps + a * kernel_w() + b;
+                            taps[a * TAP_COLUMNS + b].x = weight[at >> 2u][at & 3u];
                         }
-                        // In place of a zero, some element that exists is loaded: every index stays in range.
-                        let loaded = read_input(row + u32(max(at_column[q], 0)));
-                        let inside = (at_row[r] >= 0) & (at_column[q] >= 0);
-                        window[r * WINDOW_W + q] = select(loaded, select(0.0, loaded, inside), ZEROS);
+                        for (var q = 0u; q < QUADS; q++) { // unroll
+                            let row = tile.group * quads + min(first_channel / 4u + q, quads - 1u);
+                            let at = row * params.sum_length + block_taps + a * kernel_w() + b;
+                            taps[(q * TAP_ROWS + a) * TAP_COLUMNS + b] = weight[at];
+                        }
                     }
                 }
-                let block_taps = channel_taps + i * kernel_w() + j;
-                if CHANNELS == 1u {
-                    let last = params.group_out - 1u;
-                    let base = (tile.group * params.group_out + min(first_channel, last)) * params.sum_length + block_taps;
-                    var taps: array<f32, TAP_ROWS * TAP_COLUMNS>;
+                // Rows of the window are loaded when the first row of pixels needs them, and each sum is finished before
+                // the next one: so few of either are needed in registers at a time.
+                var window: array<f32, WINDOW_H * WINDOW_W>;
+                for (var y = 0u; y < ROWS; y++) { // unroll
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
-                        for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
-                            let at = base + a * kernel_w() + b;
-                            taps[a * TAP_COLUMNS + b] = weight[at >> 2u][at & 3u];
+                        if y < REUSE_ROWS || a + REUSE_TAPS >= TAP_ROWS {
+                            let at_row = source_row(top, y, i, a);
+                            let row = plane + u32(max(at_row, 0)) * params.in_width;
+                            for (var q = 0u; q < WINDOW_W; q++) { // unroll
+                                if !WHOLE_W {
+                                    at_column[q] = source_column(left, q, j);
+                                }
+                                // In place of a zero, some element that exists is loaded: every index stays in range.
+                                let loaded = read_input(row + u32(max(at_column[q], 0)));
+                                let inside = (at_row >= 0) & (at_column[q] >= 0);
+                                let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + q;
+                                window[at] = select(loaded, select(0.0, loaded, inside), ZEROS);
+                            }
                         }
                     }
-                    for (var y = 0u; y < ROWS; y++) { // unroll
+                    for (var o = 0u; o < CHANNELS; o++) { // unroll
                         for (var x = 0u; x < COLUMNS; x++) { // unroll
-                            var sum = sums[y * COLUMNS + x];
+                            var sum = sums[(o * ROWS + y) * COLUMNS + x];
                             for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                                 for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
                                     let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + x * STEP_W + b * DILATION_W;
-                                    sum = fma(window[at], taps[a * TAP_COLUMNS + b], sum);
+                                    let tap = taps[(o / 4u * TAP_ROWS + a) * TAP_COLUMNS + b][o % 4u];
+                                    sum = fma(window[at], tap, sum);
                                 }
                             }
-                            sums[y * COLUMNS + x] = sum;
-                        }
-                    }
-                }
-                for (var q = 0u; q < QUADS; q++) { // unroll
-                    let quad = min(first_channel / 4u + q, quads - 1u);
-                    let base = (tile.group * quads + quad) * params.sum_length + block_taps;
-                    var taps: array<vec4f, TAP_ROWS * TAP_COLUMNS>;
-                    for (var a = 0u; a < TAP_ROWS; a++) { // unroll
-                        for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
-                            taps[a * TAP_COLUMNS + b] = weight[base + a * kernel_w() + b];
-                        }
-                    }
-                    for (var o = 0u; o < 4u; o++) { // unroll
-                        for (var y = 0u; y < ROWS; y++) { // unroll
-                            for (var x = 0u; x < COLUMNS; x++) { // unroll
-                                var sum = sums[((q * 4u + o) * ROWS + y) * COLUMNS + x];
-                                for (var a = 0u; a < TAP_ROWS; a++) { // unroll
-                                    for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
-                                        let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + x * STEP_W + b * DILATION_W;
-                                        sum = fma(window[at], taps[a * TAP_COLUMNS + b][o], sum);
-                                    }
-                                }
-                                sums[((q * 4u + o) * ROWS + y) * COLUMNS + x] = sum;
-                            }
+                            sums[(o * ROWS + y) * COLUMNS + x] = sum;
                         }
                     }
                 }

@@ -10,6 +10,9 @@ const TAP_COLUMNS: u32 = 3u;
 // (taps - 1) · dilation + 1 long; otherwise there is one element for each pixel.
 const WINDOW_H: u32 = 10u;
 const WINDOW_W: u32 = 10u;
+// What row y of the pixels needs for row a of the taps is what row y - REUSE_ROWS needed for row a + REUSE_TAPS.
+const REUSE_ROWS: u32 = 1u;
+const REUSE_TAPS: u32 = 1u;
 // Whether an element may be a zero of the padding.
 const ZEROS: bool = true;
 // Input channels that are added up on their own before they join the total, or 0: keeps rounding small where K is large.
@@ -21,9 +24,10 @@ const WHOLE_W: bool = !GENERIC && TAP_COLUMNS == KERNEL_W;
 const STEP_H: u32 = select(1u, STRIDE_H, WHOLE_H);
 const STEP_W: u32 = select(1u, STRIDE_W, WHOLE_W);
 
-// Row and column of the image (negative for a zero) of the window's row r and column q, for taps from (i, j) on.
-fn source_row(top: i32, r: u32, i: u32) -> i32 {
-    return source(top + i32(select(r * stride_h() + i * dilation_h(), r, WHOLE_H)), params.in_height);
+// Row of the image (negative for a zero) for row y of the pixels and row a of the taps from (i, j) on, and column of the
+// image for the window's column q.
+fn source_row(top: i32, y: u32, i: u32, a: u32) -> i32 {
+    return source(top + i32(y * stride_h() + (i + a) * dilation_h()), params.in_height);
 }
 
 fn source_column(left: i32, q: u32, j: u32) -> i32 {

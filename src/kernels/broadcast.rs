@@ -1,7 +1,7 @@
 //! Host side of `shaders/broadcast.wgsl`.
 
 use super::window::{Taps, Window};
-use super::{Checks, Depth, Prices, Recipe, Tiling, is_generic};
+use super::{Checks, Depth, LONG_SUM, Prices, Recipe, Tiling, is_generic, sum_block};
 use crate::problem::Problem;
 use crate::shader::Constant;
 use crate::weights::Packing;
@@ -36,7 +36,7 @@ static VARIANTS: [Variant; 8] = [
     variant("r1x28c4", [1, 28], 4, 16),
     variant("r1x16c4", [1, 16], 4, 16),
     // For few output channels.
-    variant("r8x8c1", [8, 8], 1, 16),
+    variant("r4x8c1", [4, 8], 1, 16),
     variant("r4x4c1", [4, 4], 1, 16),
     variant("generic-r4x4c2", [4, 4], 2, 32),
 ];
@@ -64,7 +64,12 @@ impl Recipe for Broadcast {
             ("ROWS", variant.pixels[0].into()),
             ("COLUMNS", variant.pixels[1].into()),
         ];
-        constants.extend(variant.window(problem).constants(problem, is_generic(variant.name)));
+        let generic = is_generic(variant.name);
+        constants.extend(variant.window(problem).constants(
+            problem,
+            generic,
+            sum_block(problem, generic).filter(|_| generic),
+        ));
         constants
     }
 
@@ -86,7 +91,14 @@ impl Recipe for Broadcast {
     }
 
     fn depth(&self, problem: &Problem, variant: usize, _: Checks) -> Depth {
-        Depth::of_channels(problem, &VARIANTS[variant].window(problem))
+        let variant = &VARIANTS[variant];
+        let depth = Depth::of_channels(problem, &variant.window(problem));
+        let taps: u64 = problem.conv().kernel_size.into_iter().map(u64::from).product();
+        // There are no registers left for the totals of long sums, so those are split.
+        match sum_block(problem, is_generic(variant.name)) {
+            Some(_) if !is_generic(variant.name) => Depth { longest: (LONG_SUM / taps).max(1) as u32, ..depth },
+            _ => depth,
+        }
     }
 
     fn unit_cost(&self, problem: &Problem, variant: usize, prices: &Prices) -> f64 {

@@ -1,7 +1,7 @@
 //! Host side of `shaders/direct.wgsl`.
 
 use super::window::{Taps, Window};
-use super::{Checks, Depth, Prices, Recipe, Tiling, is_generic};
+use super::{Checks, Depth, Prices, Recipe, Tiling, is_generic, sum_block};
 use crate::problem::Problem;
 use crate::shader::Constant;
 use crate::weights::Packing;
@@ -71,7 +71,8 @@ impl Recipe for Direct {
             ("GROUP_X", variant.group[0].into()),
             ("GROUP_Y", variant.group[1].into()),
         ];
-        constants.extend(variant.window(problem).constants(problem, is_generic(variant.name)));
+        let generic = is_generic(variant.name);
+        constants.extend(variant.window(problem).constants(problem, generic, sum_block(problem, generic)));
         constants
     }
 

@@ -226,6 +226,8 @@ pub(crate) struct Depth {
     pub step: u32,
     /// Rounds that an invocation's loops take for one step.
     pub rounds: u64,
+    /// Most of the length that a part may have: where rounding is kept small by parts instead of blocks within a sum.
+    pub longest: u32,
 }
 
 /// Rounds to spare for what a shader does once: the loops around its stores.
@@ -243,7 +245,8 @@ impl Depth {
     /// unrolled before a compiler sees them.
     fn of_channels(problem: &Problem, window: &window::Window) -> Self {
         let [rows, columns] = window.blocks(problem);
-        Self { length: problem.in_channels_per_group(), step: 1, rounds: 1 + rows * (1 + columns) }
+        let length = problem.in_channels_per_group();
+        Self { length, step: 1, rounds: 1 + rows * (1 + columns), longest: length }
     }
 
     /// Splits into parts of at most `max_rounds` rounds, at least `min_parts` of them if there are so many steps.
@@ -259,6 +262,7 @@ impl Depth {
                 self.rounds
             ));
         }
+        let most = most.min(u64::from(self.longest / self.step).max(1));
         let parts = steps.div_ceil(most).max(min_parts.min(steps));
         let length = steps.div_ceil(parts) * u64::from(self.step);
         let mut all = Vec::new();

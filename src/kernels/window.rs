@@ -1,6 +1,5 @@
 //! Host side of `shaders/window.wgsl`: the block of taps that a kernel takes at once, and the input that it needs.
 
-use super::sum_block;
 use crate::conv::PaddingMode;
 use crate::problem::Problem;
 use crate::shader::Constant;
@@ -21,8 +20,11 @@ pub(super) enum Taps {
 
 /// Most taps of a block.
 const MAX_TAPS: u64 = 49;
-/// Most input values that a block may need.
+/// Most input values that a block may need: what is unrolled has to be compiled.
 const MAX_LOADS: u64 = 160;
+/// Most input values that are needed in registers at a time. AMD's chips have 106 scalar registers, and `broadcast` keeps
+/// its window there.
+const MAX_LIVE: u64 = 64;
 
 /// A block of taps, and its window: along rows and along columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,16 +87,23 @@ impl Window {
         [kernel[0] / self.taps[0], kernel[1] / self.taps[1]]
     }
 
-    /// The constants of `window.wgsl`.
-    pub fn constants(&self, problem: &Problem, generic: bool) -> Vec<Constant> {
-        let padding = problem.padding();
+    /// The constants of `window.wgsl`; `sum_block` products are added up on their own.
+    pub fn constants(&self, problem: &Problem, generic: bool, sum_block: Option<u64>) -> Vec<Constant> {
+        let (conv, padding) = (problem.conv(), problem.padding());
         let padded = [padding.top, padding.bottom, padding.left, padding.right].iter().any(|&side| side != 0);
-        let zeros = generic || (padded && problem.conv().padding_mode == PaddingMode::Zeros);
-        let kernel: u64 = problem.conv().kernel_size.into_iter().map(u64::from).product();
-        let sum_channels = match sum_block(problem, generic) {
+        let zeros = generic || (padded && conv.padding_mode == PaddingMode::Zeros);
+        let kernel: u64 = conv.kernel_size.into_iter().map(u64::from).product();
+        let sum_channels = match sum_block {
             Some(_) if generic => GENERIC_SUM_CHANNELS,
             Some(products) => (products / kernel).max(1),
             None => 0,
+        };
+        let reuse = match [conv.stride[0], conv.dilation[0]].map(u64::from) {
+            _ if self.taps[0] == 1 => [1, 1],
+            [stride, dilation] => {
+                let common = greatest_common_divisor(stride, dilation);
+                [dilation / common, stride / common]
+            }
         };
         let number = |value: u64| (value as u32).into();
         vec![
@@ -102,10 +111,16 @@ impl Window {
             ("TAP_COLUMNS", number(self.taps[1])),
             ("WINDOW_H", number(self.size[0])),
             ("WINDOW_W", number(self.size[1])),
+            ("REUSE_ROWS", number(reuse[0])),
+            ("REUSE_TAPS", number(reuse[1])),
             ("ZEROS", zeros.into()),
             ("SUM_CHANNELS", number(sum_channels)),
         ]
     }
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 #[cfg(test)]
