@@ -48,12 +48,12 @@ const DEPTH: u32 = TILE_K / PHASES;
 // Elements next to each other that share a tap.
 const RUN: u32 = select(CHANNEL_BLOCK / PHASES, 1u, GENERIC);
 const RUNS: u32 = DEPTH / RUN;
+const RUN_QUADS: u32 = max(RUN / 4u, 1u);
 const WEIGHT_VECTORS: u32 = TILE_K * QUADS_M;
 const WEIGHT_LOADS: u32 = (WEIGHT_VECTORS + THREADS - 1u) / THREADS;
 const INPUT_VECTORS: u32 = QUADS_K * TILE_N;
 // One pixel of the input for each of the output, in the same order.
 const POINTWISE: bool = !GENERIC && !PADDED && KERNEL_H * KERNEL_W * STRIDE_H * STRIDE_W == 1u;
-
 // Whether a tap lies in the image is looked up in bits: one for each kernel row, then one for each kernel column.
 const MASKED: bool = !GENERIC && PADDED && PADDING_MODE == 0u && KERNEL_H + KERNEL_W <= 32u;
 
@@ -246,8 +246,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         }
         if THREADS <= TILE_N * PHASES || local < TILE_N {
             for (var t = 0u; t < DEPTH / 4u; t++) {
-                // With phases, each run of a column has this invocation's quads in their place.
-                let quad_k = t + phase * max(RUN / 4u, 1u) + t / max(RUN / 4u, 1u) * (PHASES - 1u) * max(RUN / 4u, 1u);
+                // With phases, a channel block's quads are those of one invocation after the other.
+                let quad_k = t + (phase + t / RUN_QUADS * (PHASES - 1u)) * RUN_QUADS;
                 for (var q = 0u; q < COLUMNS; q++) {
                     input_slice[inputs_now + quad_k * TILE_N + q * THREADS + local % TILE_N] = vec4f(
                         arrived(t * 4u, q), arrived(t * 4u + 1u, q), arrived(t * 4u + 2u, q), arrived(t * 4u + 3u, q));

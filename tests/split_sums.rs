@@ -3,10 +3,8 @@
 use wgpu_conv::{Buffers, Checks, Engine, EngineOptions, Kernel, PlanOptions, wgpu};
 
 #[path = "common/exact.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
 mod exact;
 #[path = "common/gpu.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
 mod gpu;
 
 use exact::{Case, GUARD, assert_same};

@@ -40,7 +40,13 @@ impl Window {
     pub fn of(problem: &Problem, pixels: [u32; 2], most: Taps) -> Self {
         let kernel = problem.conv().kernel_size.map(u64::from);
         let block = |taps: [u64; 2]| Self::new(problem, pixels.map(u64::from), taps);
-        let fits = |window: &Self| window.taps.iter().product::<u64>() <= MAX_TAPS && window.loads() <= MAX_LOADS;
+        let dilation = u64::from(problem.conv().dilation[0]);
+        let fits = |window: &Self| {
+            // Rows from the first one that a row of pixels needs to the last.
+            let rows = (window.taps[0] - 1).saturating_mul(dilation).saturating_add(1).min(window.needed[0]);
+            let live = rows.saturating_mul(window.needed[1]);
+            window.taps() <= MAX_TAPS && window.loads() <= MAX_LOADS && live <= MAX_LIVE
+        };
         let [whole, row] = [block(kernel), block([1, kernel[1]])];
         match most {
             Taps::Kernel if fits(&whole) => whole,
