@@ -40,6 +40,9 @@ const MOST: usize = 20;
 /// Configurations with as many problems run on every variant, in checked mode on some.
 const MANY: usize = 7;
 
+/// Problems with more groups run on some variants only.
+const MANY_GROUPS: u32 = 10_000;
+
 impl Cases {
     fn new() -> Self {
         let mut numbers = HashMap::new();
@@ -68,9 +71,11 @@ impl Cases {
         let variants = unit.kernel.variants();
         let place =
             variants.iter().position(|&variant| variant == unit.variant).expect("it is a variant of its kernel");
-        // Of so many variants in turn, one. The others take several times as long to compile as direct.
+        // One of so many variants, in turn. The others take several times as long to compile as direct.
         let sharing = self.sharing[number];
         let one_of = match (unit.kernel, unit.checks) {
+            // Each of so many groups fills a tile of its own, nearly all of it with tails: minutes on a slow adapter.
+            _ if case.problem.conv().groups > MANY_GROUPS => 4,
             _ if sharing >= MOST => 1,
             (_, Checks::Trusted) if sharing >= MANY => 1,
             (_, Checks::Checked) if sharing >= MANY => 3,

@@ -19,7 +19,8 @@ struct Variant {
 
 impl Variant {
     fn window(&self, problem: &Problem) -> Window {
-        Window::of(problem, self.pixels, if is_generic(self.name) { Taps::One } else { Taps::Kernel })
+        // AMD's chips have 106 scalar registers, and the window lies there.
+        Window::of(problem, self.pixels, if is_generic(self.name) { Taps::One } else { Taps::Kernel { live: 40 } })
     }
 }
 

@@ -23,7 +23,7 @@ impl Variant {
             _ if is_generic(self.name) => Taps::One,
             // One row of pixels shares no input between kernel rows, so nothing is lost by taking them in turn.
             Self { pixels: [1, _], channels: 4.., .. } => Taps::Row,
-            _ => Taps::Kernel,
+            _ => Taps::Kernel { live: 64 },
         };
         Window::of(problem, self.pixels, most)
     }

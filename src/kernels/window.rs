@@ -10,8 +10,8 @@ const GENERIC_SUM_CHANNELS: u64 = 16;
 /// What of a kernel a variant may take at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taps {
-    /// Everything, if that is not too much.
-    Kernel,
+    /// Everything, if no more than so many input values are needed at a time.
+    Kernel { live: u64 },
     /// A row of the kernel.
     Row,
     /// One: for configurations that are known at run time only.
@@ -22,8 +22,7 @@ pub(super) enum Taps {
 const MAX_TAPS: u64 = 49;
 /// Most input values that a block may need: what is unrolled has to be compiled.
 const MAX_LOADS: u64 = 160;
-/// Most input values that are needed in registers at a time. AMD's chips have 106 scalar registers, and `broadcast` keeps
-/// its window there.
+/// Most input values that are needed in registers at a time.
 const MAX_LIVE: u64 = 64;
 
 /// A block of taps, and its window: along rows and along columns.
@@ -41,16 +40,16 @@ impl Window {
         let kernel = problem.conv().kernel_size.map(u64::from);
         let block = |taps: [u64; 2]| Self::new(problem, pixels.map(u64::from), taps);
         let dilation = u64::from(problem.conv().dilation[0]);
-        let fits = |window: &Self| {
+        let fits = |window: &Self, most_live: u64| {
             // Rows from the first one that a row of pixels needs to the last.
             let rows = (window.taps[0] - 1).saturating_mul(dilation).saturating_add(1).min(window.needed[0]);
             let live = rows.saturating_mul(window.needed[1]);
-            window.taps() <= MAX_TAPS && window.loads() <= MAX_LOADS && live <= MAX_LIVE
+            window.taps() <= MAX_TAPS && window.loads() <= MAX_LOADS && live <= most_live
         };
         let [whole, row] = [block(kernel), block([1, kernel[1]])];
         match most {
-            Taps::Kernel if fits(&whole) => whole,
-            Taps::Kernel | Taps::Row if fits(&row) => row,
+            Taps::Kernel { live } if fits(&whole, live) => whole,
+            Taps::Kernel { .. } | Taps::Row if fits(&row, MAX_LIVE) => row,
             _ => Self { taps: [1, 1], size: pixels.map(u64::from), needed: pixels.map(u64::from) },
         }
     }
@@ -139,7 +138,7 @@ mod tests {
 
     #[test]
     fn windows_span_taps_and_pixels() {
-        let whole = window("c4h30w30o4k3", [6, 8], Taps::Kernel);
+        let whole = window("c4h30w30o4k3", [6, 8], Taps::Kernel { live: 64 });
         assert_eq!(whole, Window { taps: [3, 3], size: [8, 10], needed: [8, 10] });
         let row = window("c4h30w30o4k3", [6, 8], Taps::Row);
         assert_eq!(row, Window { taps: [1, 3], size: [6, 10], needed: [6, 10] });
@@ -148,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_no_pixel_needs_does_not_count() {
-        assert_eq!(window("c4h30w30o4k1s3", [4, 4], Taps::Kernel).loads(), 16);
+        assert_eq!(window("c4h30w30o4k1s3", [4, 4], Taps::Kernel { live: 64 }).loads(), 16);
         // Two pixels 5 apart, three taps 4 apart: 0 4 8 5 9 13.
         assert_eq!(
             window("c4h30w30o4k3s5d4", [1, 2], Taps::Row),
@@ -158,8 +157,8 @@ mod tests {
 
     #[test]
     fn large_blocks_give_way_to_smaller_ones() {
-        assert_eq!(window("c4h30w30o4k7s2", [6, 8], Taps::Kernel).taps, [1, 7]);
-        assert_eq!(window("c4h300w300o4k1x49d1x5", [1, 8], Taps::Kernel).taps, [1, 1]);
-        assert_eq!(window("c4h30w30000o4k1x2d1x20000", [1, 8], Taps::Kernel).taps, [1, 1]);
+        assert_eq!(window("c4h30w30o4k7s2", [6, 8], Taps::Kernel { live: 64 }).taps, [1, 7]);
+        assert_eq!(window("c4h300w300o4k1x49d1x5", [1, 8], Taps::Kernel { live: 64 }).taps, [1, 1]);
+        assert_eq!(window("c4h30w30000o4k1x2d1x20000", [1, 8], Taps::Kernel { live: 64 }).taps, [1, 1]);
     }
 }
