@@ -246,7 +246,7 @@ impl Depth {
     fn of_channels(problem: &Problem, window: &window::Window) -> Self {
         let [rows, columns] = window.blocks(problem);
         let length = problem.in_channels_per_group();
-        Self { length, step: 1, rounds: 1 + rows * (1 + columns), longest: length }
+        Self { length, step: 1, rounds: 1 + rows * (1 + columns), longest: u32::MAX }
     }
 
     /// Splits into parts of at most `max_rounds` rounds, at least `min_parts` of them if there are so many steps.

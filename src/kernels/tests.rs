@@ -128,7 +128,7 @@ fn workgroup_memory_is_what_the_host_says() {
 
 #[test]
 fn sums_split_into_whole_steps_that_cover_them() {
-    let depth = Depth { length: 1000, step: 16, rounds: 40, longest: 1000 };
+    let depth = Depth { length: 1000, step: 16, rounds: 40, longest: u32::MAX };
     assert_eq!(depth.parts(u64::MAX, 1).unwrap(), [Part { begin: 0, end: 1000 }]);
     for (max_rounds, min_parts, count) in [(ROUNDS_TO_SPARE + 400, 1, 7), (u64::MAX, 5, 5), (u64::MAX, 1000, 63)] {
         let parts = depth.parts(max_rounds, min_parts).unwrap();

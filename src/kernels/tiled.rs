@@ -161,7 +161,7 @@ impl Recipe for Tiled {
             Ok(tiling) if VARIANTS[variant].split => tiling.split_length.min(length),
             _ => length,
         };
-        Depth { length, step: VARIANTS[variant].tile[2], rounds, longest: length }
+        Depth { length, step: VARIANTS[variant].tile[2], rounds, longest: u32::MAX }
     }
 
     fn unit_cost(&self, problem: &Problem, variant: usize, prices: &Prices) -> f64 {
