@@ -13,6 +13,7 @@ use crate::kernels::{Access, Aliasing, Checks};
 use crate::plan::Plan;
 use crate::problem::Problem;
 use crate::select::{PlanOptions, Selection, select_for};
+use crate::shader::unrolled;
 use crate::tensors::Tensors;
 use crate::tuning_file::{DeviceKey, Learned, Tuning};
 use crate::weights::{WeightData, Weights};
@@ -101,7 +102,8 @@ struct Inner {
     learned: Mutex<HashMap<(String, &'static str), Learned>>,
 }
 
-/// The whole source is the key: what differs in nothing that reaches the compiler shares a pipeline.
+/// The whole source, before loops are unrolled, is the key: what differs in nothing that reaches the compiler shares a
+/// pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct PipelineKey {
     source: String,
@@ -480,8 +482,16 @@ impl Engine {
             let pipeline = pipeline.clone();
             return Box::pin(async { Ok(pipeline) });
         }
-        let (pipeline, mut pending) =
-            scoped(self.device(), self.lost(), "compiling a shader", || self.compile(&key, layout, label));
+        let source = match unrolled(&key.source) {
+            Ok(source) => source,
+            Err(error) => {
+                lock(&self.0.pipelines).remove(&key);
+                return Box::pin(async { Err(error) });
+            }
+        };
+        let (pipeline, mut pending) = scoped(self.device(), self.lost(), "compiling a shader", || {
+            self.compile(source, key.checks, layout, label)
+        });
         match poll_once(&mut pending) {
             Poll::Ready(Ok(())) => {
                 *compiled = Some(pipeline.clone());
@@ -502,13 +512,11 @@ impl Engine {
         }
     }
 
-    fn compile(&self, key: &PipelineKey, layout: Layout, label: &'static str) -> wgpu::ComputePipeline {
+    fn compile(&self, source: String, checks: Checks, layout: Layout, label: &'static str) -> wgpu::ComputePipeline {
         let device = self.device();
-        let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(label),
-            source: wgpu::ShaderSource::Wgsl(key.source.as_str().into()),
-        };
-        let module = match key.checks {
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
+        let module = match checks {
             // SAFETY: every index that these shaders form is in range and every loop ends: `ranges::prove` has settled the
             // sizes, `bind` the buffers, and the shaders clamp what lies beyond a tile's edge (claims in `ranges`).
             Checks::Trusted => unsafe {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::params::activation_code;
 use crate::problem::Problem;
 use crate::ranges::{self, INDEX_LIMIT};
-use crate::shader::{Constant, Source};
+use crate::shader::{Constant, Source, unrolled};
 use crate::tensors::Needs;
 use crate::weights::Packing;
 
@@ -443,7 +443,7 @@ impl Choice {
         work * recipe.unit_cost(problem, self.variant, &prices) * idle * generic + reduce
     }
 
-    /// The convolution's WGSL, a whole module; `split` if sums are formed in parts.
+    /// The convolution's WGSL, a whole module whose marked loops are still to be unrolled; `split` if sums are formed in parts.
     pub fn source(self, problem: &Problem, aliasing: Aliasing, split: bool) -> Result<String> {
         let recipe = self.kernel.recipe();
         let conv = problem.conv();
@@ -476,7 +476,7 @@ impl Choice {
                 Access::ThroughOutput => source.set(&[(constant, true.into())])?,
             }
         }
-        source.finish()
+        Ok(source.finish())
     }
 }
 
@@ -520,7 +520,7 @@ pub(crate) fn reduce_source(problem: &Problem, residual: Access) -> Result<Strin
         Access::SharedBuffer => source.make_writable("residual")?,
         Access::ThroughOutput => source.set(&[("RESIDUAL_IN_OUTPUT", true.into())])?,
     }
-    source.finish()
+    Ok(source.finish())
 }
 
 /// Invocations of a workgroup of `reduce.wgsl`.
@@ -530,7 +530,7 @@ pub(crate) const REDUCE_WORKGROUP: u64 = 256;
 pub(crate) fn pack_source(packing: Packing) -> Result<String> {
     let mut source = Source::new(&[include_str!("../../shaders/pack.wgsl")]);
     source.set(&[("PACKING", packing.code().into())])?;
-    source.finish()
+    Ok(source.finish())
 }
 
 /// The WGSL of a kernel for a problem as it is handed to wgpu: a whole module, and nothing else. Part 0 is the
@@ -567,7 +567,7 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
         }
     };
     match part {
-        0 => choice.source(run, Aliasing::default(), false),
+        0 => unrolled(&choice.source(run, Aliasing::default(), false)?),
         1 => pack_source(choice.packing()),
         2 if choice.workspace(run) > 0 => reduce_source(run, Access::Separate),
         _ => Err(Error::Unknown {

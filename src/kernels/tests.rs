@@ -27,7 +27,8 @@ fn shaders_for_every_kind_of_sharing_are_taken_by_every_back_end() {
             // Problems take turns, and so do sums in one part and in several.
             let problem = &problems()[(number + index / 3) % 3];
             let name = format!("{} {} for {problem}, {input:?}, {residual:?}", choice.kernel, choice.name());
-            let source = choice.source(problem, Aliasing { input, residual }, index % 2 == 1).unwrap();
+            let source =
+                unrolled(&choice.source(problem, Aliasing { input, residual }, index % 2 == 1).unwrap()).unwrap();
             let module = wgsl::translate(&source).unwrap_or_else(|message| panic!("{name}: {message}"));
             assert_eq!(is_writable(&module, "input"), input == Access::SharedBuffer, "{name}");
             assert_eq!(is_writable(&module, "residual"), residual == Access::SharedBuffer, "{name}");
@@ -108,7 +109,7 @@ fn the_host_sets_every_common_constant() {
 #[test]
 fn workgroup_memory_is_what_the_host_says() {
     for choice in Choice::all() {
-        let source = choice.source(&problems()[0], Aliasing::default(), false).unwrap();
+        let source = unrolled(&choice.source(&problems()[0], Aliasing::default(), false).unwrap()).unwrap();
         let (module, info) = wgsl::validate(&source).unwrap();
         let mut layouter = naga::proc::Layouter::default();
         layouter.update(module.to_ctx()).unwrap();
