@@ -246,7 +246,8 @@ impl Depth {
     fn of_channels(problem: &Problem, window: &window::Window) -> Self {
         let [rows, columns] = window.blocks(problem);
         let length = problem.in_channels_per_group();
-        Self { length, step: 1, rounds: 1 + rows * (1 + columns), longest: u32::MAX }
+        // A loop takes one more round to find that it has ended.
+        Self { length, step: 1, rounds: 1 + (rows + 1) + rows * (columns + 1), longest: u32::MAX }
     }
 
     /// Splits into parts of at most `max_rounds` rounds, at least `min_parts` of them if there are so many steps.
