@@ -73,16 +73,18 @@ impl Cases {
             variants.iter().position(|&variant| variant == unit.variant).expect("it is a variant of its kernel");
         // One of so many variants, in turn. The others take several times as long to compile as direct.
         let sharing = self.sharing[number];
-        let one_of = match (unit.kernel, unit.checks) {
+        let quick = unit.kernel == Kernel::Direct;
+        let special = variants.iter().filter(|variant| !variant.starts_with("generic")).count();
+        let one_of = match unit.checks {
             // Each of so many groups fills a tile of its own, nearly all of it with tails: minutes on a slow adapter.
             _ if case.problem.conv().groups > MANY_GROUPS => 4,
             _ if sharing >= MOST => 1,
-            (_, Checks::Trusted) if sharing >= MANY => 1,
-            (_, Checks::Checked) if sharing >= MANY => 3,
-            (Kernel::Direct, Checks::Trusted) => 3,
-            (Kernel::Direct, Checks::Checked) => 6,
-            (_, Checks::Trusted) => 6,
-            (_, Checks::Checked) => 18,
+            Checks::Trusted if sharing >= MANY => 1,
+            Checks::Checked if sharing >= MANY => 3,
+            Checks::Trusted if quick => 3,
+            Checks::Checked if quick => 6,
+            Checks::Trusted => special,
+            Checks::Checked => 3 * special,
         };
         // The two modes take turns that differ.
         let turn = number + place + usize::from(unit.checks == Checks::Checked);

@@ -246,8 +246,9 @@ impl Depth {
     fn of_channels(problem: &Problem, window: &window::Window) -> Self {
         let [rows, columns] = window.blocks(problem);
         let length = problem.in_channels_per_group();
-        // A loop takes one more round to find that it has ended.
-        Self { length, step: 1, rounds: 1 + (rows + 1) + rows * (columns + 1), longest: u32::MAX }
+        // A loop takes one more round to find that it has ended. Twice that, for what drivers make loops of themselves: seen
+        // are six rounds where a kernel has one row and one column.
+        Self { length, step: 1, rounds: 2 * (1 + (rows + 1) + rows * (columns + 1)), longest: u32::MAX }
     }
 
     /// Splits into parts of at most `max_rounds` rounds, at least `min_parts` of them if there are so many steps.
