@@ -304,7 +304,7 @@ impl Prices {
     pub fn of(class: AdapterClass) -> Self {
         match class {
             AdapterClass::Software => {
-                Self { load: 17.0, uniform: 3.0, carry: 2.0, shared: 10.0, gather: 30.0, workgroups: 4.0, pass: 1e5 }
+                Self { load: 17.0, uniform: 3.0, carry: 2.0, shared: 16.0, gather: 50.0, workgroups: 4.0, pass: 1e5 }
             }
             AdapterClass::Integrated => {
                 Self { load: 3.0, uniform: 5.0, carry: 0.0, shared: 0.3, gather: 4.0, workgroups: 32.0, pass: 4e6 }
