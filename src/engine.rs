@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use crate::bind::{Buffers, check_usage};
 use crate::capabilities::{AdapterClass, Capabilities};
 use crate::error::{Error, Result};
-use crate::gpu::{Lost, Pending, map_and_copy, scoped};
-use crate::kernels::{Access, Aliasing, Checks};
+use crate::gpu::{Lost, Pending, lock, map_and_copy, poll_once, scoped};
+use crate::kernels::Checks;
+use crate::pipelines::Pipelines;
 use crate::plan::Plan;
 use crate::problem::Problem;
 use crate::select::{PlanOptions, Selection, select_for};
-use crate::shader::unrolled;
 use crate::tensors::Tensors;
 use crate::tuning_file::{DeviceKey, Learned, Tuning};
 use crate::weights::{WeightData, Weights};
@@ -98,28 +98,8 @@ struct Inner {
     capabilities: Capabilities,
     options: EngineOptions,
     lost: Lost,
-    pipelines: Mutex<HashMap<PipelineKey, Slot>>,
+    pipelines: Pipelines,
     learned: Mutex<HashMap<(String, &'static str), Learned>>,
-}
-
-/// The whole source, before loops are unrolled, is the key: what differs in nothing that reaches the compiler shares a
-/// pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct PipelineKey {
-    source: String,
-    checks: Checks,
-}
-
-/// Locked while its pipeline is compiled, so that threads that want the same one wait instead of compiling it again.
-type Slot = Arc<Mutex<Option<wgpu::ComputePipeline>>>;
-
-/// Bind group layout of a pipeline.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Layout {
-    /// From the shader.
-    Automatic,
-    /// The bindings of `shaders/common.wgsl`, parameters with a dynamic offset.
-    Convolution(Aliasing),
 }
 
 impl Engine {
@@ -136,7 +116,7 @@ impl Engine {
             capabilities: Capabilities::of(device),
             options,
             lost: Lost::default(),
-            pipelines: Mutex::default(),
+            pipelines: Pipelines::default(),
             learned: Mutex::default(),
         }));
         engine.add_tuning(&engine.0.options.tuning);
@@ -186,15 +166,23 @@ impl Engine {
         self.0.lost.mark(reason);
     }
 
+    pub(crate) fn pipelines(&self) -> &Pipelines {
+        &self.0.pipelines
+    }
+
+    pub(crate) fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
+        self.0.options.pipeline_cache.as_ref()
+    }
+
     /// Number of pipelines compiled so far and kept.
     pub fn pipeline_count(&self) -> usize {
-        lock(&self.0.pipelines).len()
+        self.0.pipelines.count()
     }
 
     /// The data of [`EngineOptions::pipeline_cache`], to be stored and given back at the next start; `None` without a cache,
     /// or where the backend gives none.
     pub fn pipeline_cache_data(&self) -> Option<Vec<u8>> {
-        self.0.options.pipeline_cache.as_ref()?.get_data()
+        self.pipeline_cache()?.get_data()
     }
 
     /// What [`Engine::plan`] would choose, tuning included, without compiling anything.
@@ -466,81 +454,6 @@ impl Engine {
         }
         Ok(())
     }
-
-    /// The pipeline of a module with entry point `main`, compiled at most once.
-    pub(crate) fn pipeline(
-        &self,
-        source: String,
-        checks: Checks,
-        layout: Layout,
-        label: &'static str,
-    ) -> Pending<wgpu::ComputePipeline> {
-        let key = PipelineKey { source, checks };
-        let slot = lock(&self.0.pipelines).entry(key.clone()).or_default().clone();
-        let mut compiled = lock(&slot);
-        if let Some(pipeline) = &*compiled {
-            let pipeline = pipeline.clone();
-            return Box::pin(async { Ok(pipeline) });
-        }
-        let source = match unrolled(&key.source) {
-            Ok(source) => source,
-            Err(error) => {
-                lock(&self.0.pipelines).remove(&key);
-                return Box::pin(async { Err(error) });
-            }
-        };
-        let (pipeline, mut pending) = scoped(self.device(), self.lost(), "compiling a shader", || {
-            self.compile(source, key.checks, layout, label)
-        });
-        match poll_once(&mut pending) {
-            Poll::Ready(Ok(())) => {
-                *compiled = Some(pipeline.clone());
-                Box::pin(async { Ok(pipeline) })
-            }
-            Poll::Ready(Err(error)) => {
-                lock(&self.0.pipelines).remove(&key);
-                Box::pin(async { Err(error) })
-            }
-            Poll::Pending => {
-                drop(compiled);
-                Box::pin(async move {
-                    pending.await?;
-                    *lock(&slot) = Some(pipeline.clone());
-                    Ok(pipeline)
-                })
-            }
-        }
-    }
-
-    fn compile(&self, source: String, checks: Checks, layout: Layout, label: &'static str) -> wgpu::ComputePipeline {
-        let device = self.device();
-        let descriptor =
-            wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
-        let module = match checks {
-            // SAFETY: every index that these shaders form is in range and every loop ends: `ranges::prove` has settled the
-            // sizes, `bind` the buffers, and the shaders clamp what lies beyond a tile's edge (claims in `ranges`).
-            Checks::Trusted => unsafe {
-                device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
-            },
-            Checks::Checked => device.create_shader_module(descriptor),
-        };
-        let layout = match layout {
-            Layout::Automatic => None,
-            Layout::Convolution(aliasing) => Some(convolution_layout(device, aliasing)),
-        };
-        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(label),
-            layout: layout.as_ref(),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &[],
-                // Kernels write every element of workgroup memory before they read it.
-                zero_initialize_workgroup_memory: false,
-            },
-            cache: self.0.options.pipeline_cache.as_ref(),
-        })
-    }
 }
 
 /// Blocking forms, for programs without an async runtime.
@@ -579,60 +492,10 @@ impl Engine {
     }
 }
 
-/// Nothing that panics runs under these locks; if it did, what they guard would still be whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn poll_once<T>(pending: &mut Pending<T>) -> Poll<Result<T>> {
-    pending.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
-}
-
 /// The result if it is there already, as it always is natively.
 fn ready<T>(mut pending: Pending<T>) -> Option<Result<T>> {
     match poll_once(&mut pending) {
         Poll::Ready(result) => Some(result),
         Poll::Pending => None,
     }
-}
-
-/// Group 0 of `shaders/common.wgsl`.
-fn convolution_layout(device: &wgpu::Device, aliasing: Aliasing) -> wgpu::PipelineLayout {
-    let storage = |read_only| wgpu::BindingType::Buffer {
-        ty: wgpu::BufferBindingType::Storage { read_only },
-        has_dynamic_offset: false,
-        min_binding_size: None,
-    };
-    let parameters = wgpu::BindingType::Buffer {
-        ty: wgpu::BufferBindingType::Uniform,
-        has_dynamic_offset: true,
-        min_binding_size: wgpu::BufferSize::new(size_of::<crate::params::Params>() as u64),
-    };
-    let shared = |access| access == Access::SharedBuffer;
-    let bindings = [
-        parameters,
-        storage(!shared(aliasing.input)),
-        storage(true),
-        storage(true),
-        storage(!shared(aliasing.residual)),
-        storage(false),
-    ];
-    let entries: Vec<_> = (0..)
-        .zip(bindings)
-        .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty,
-            count: None,
-        })
-        .collect();
-    let group = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-        label: Some("wgpu-conv: parameters, input, weight, bias and slopes, residual, output"),
-        entries: &entries,
-    });
-    device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some("wgpu-conv: convolution"),
-        bind_group_layouts: &[Some(&group)],
-        immediate_size: 0,
-    })
 }

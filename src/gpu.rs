@@ -2,7 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Poll;
 
 use crate::error::{Error, Result};
 
@@ -155,4 +156,13 @@ impl Future for MapFuture {
             }
         }
     }
+}
+
+/// Nothing that panics runs under these locks; if it did, what they guard would still be whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn poll_once<T>(pending: &mut Pending<T>) -> Poll<Result<T>> {
+    pending.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
 }

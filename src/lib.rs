@@ -12,6 +12,7 @@ mod error;
 mod gpu;
 mod kernels;
 mod params;
+mod pipelines;
 mod plan;
 mod problem;
 pub mod problem_string;

@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::future::Future;
 
 use crate::bind::{Bound, Buffers};
-use crate::engine::{Engine, Layout};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::Pending;
 use crate::kernels::{Access, Aliasing, Checks, Choice, Depth, Kernel, Part, REDUCE_WORKGROUP, Tiling, reduce_source};
 use crate::params::Params;
+use crate::pipelines::Layout;
 use crate::problem::Problem;
 use crate::ranges;
 use crate::select::{Candidate, Selection};

@@ -1,10 +1,11 @@
 //! [`Weights`]: uploaded once, packed on the GPU as a kernel wants them.
 
 use crate::conv::Conv2d;
-use crate::engine::{Engine, Layout};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::{Pending, scoped};
 use crate::kernels::pack_source;
+use crate::pipelines::Layout;
 use crate::problem::Problem;
 use crate::tensors::{Needs, check_length, check_presence};
 
