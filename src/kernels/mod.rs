@@ -2,7 +2,9 @@
 
 mod broadcast;
 mod direct;
+mod prices;
 mod tiled;
+mod tiling;
 mod window;
 
 use std::fmt;
@@ -12,10 +14,12 @@ use crate::capabilities::{AdapterClass, Capabilities};
 use crate::error::{Error, Result};
 use crate::params::activation_code;
 use crate::problem::Problem;
-use crate::ranges::{self, INDEX_LIMIT};
+use crate::ranges;
 use crate::shader::{Constant, Source, unrolled};
 use crate::tensors::Needs;
 use crate::weights::Packing;
+use prices::Prices;
+pub(crate) use tiling::{Depth, Part, Tiling};
 
 const COMMON: &str = include_str!("../../shaders/common.wgsl");
 
@@ -139,180 +143,6 @@ impl Checks {
 impl fmt::Display for Checks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-/// How a kernel divides a problem among workgroups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tiling {
-    /// What is divided along the pixels: pixel blocks (direct) or pixels (tiled) of the whole batch.
-    pub pixels: u32,
-    /// Tiles along the pixels.
-    pub tiles_pixels: u32,
-    /// Tiles along the output channels of one group.
-    pub tiles_channels: u32,
-    /// All tiles: those two times the groups, times the workgroups that share a tile's sums.
-    pub tiles: u32,
-    /// Workgroups that share a tile's sums, and the part of a sum that each has, in the unit of [`Depth::length`].
-    pub splits: u32,
-    pub split_length: u32,
-    /// Multiply-adds that one tile executes, tails included.
-    pub tile_macs: u64,
-}
-
-impl Tiling {
-    /// Divides `pixels` and the channels of each group into tiles of that size. `pixel_size` says how many output pixels
-    /// one of `pixels` stands for.
-    pub fn new(
-        problem: &Problem,
-        pixels: u64,
-        pixel_size: u64,
-        tile_pixels: u32,
-        tile_channels: u32,
-    ) -> Result<Self, String> {
-        let channels = u64::from(problem.out_channels_per_group());
-        let tiles_pixels = pixels.div_ceil(tile_pixels.into());
-        let tiles_channels = channels.div_ceil(tile_channels.into());
-        let tiles = tiles_pixels
-            .checked_mul(tiles_channels)
-            .and_then(|tiles| tiles.checked_mul(problem.conv().groups.into()))
-            .unwrap_or(u64::MAX);
-        if pixels >= INDEX_LIMIT || tiles >= INDEX_LIMIT {
-            return Err(format!("{tiles} tiles; tiles are counted with 32 bits, so that there may be {INDEX_LIMIT}"));
-        }
-        let outputs = u64::from(tile_pixels) * pixel_size * u64::from(tile_channels);
-        Ok(Self {
-            pixels: pixels as u32,
-            tiles_pixels: tiles_pixels as u32,
-            tiles_channels: tiles_channels as u32,
-            tiles: tiles as u32,
-            splits: 1,
-            split_length: 0,
-            tile_macs: outputs.saturating_mul(problem.sum_length()),
-        })
-    }
-}
-
-impl Tiling {
-    /// Divides into tiles of `blocks` blocks, each of rows × columns of output pixels, by `channels` output channels.
-    fn of_blocks(problem: &Problem, [rows, columns]: [u32; 2], blocks: u32, channels: u32) -> Result<Self, String> {
-        debug_assert!(u64::from(rows.max(columns)) <= ranges::TILE_MARGIN);
-        let [batch, _, height, width] = problem.output_shape().map(u64::from);
-        // A refusal, not an overflow, where the product is beyond 64 bits: the ranges are proved first, but not by us.
-        let all = batch.saturating_mul(height.div_ceil(rows.into())).saturating_mul(width.div_ceil(columns.into()));
-        Self::new(problem, all, u64::from(rows * columns), blocks, channels)
-    }
-
-    /// Shares every tile's sums among `splits` workgroups, each of which does `length` of them.
-    ///
-    /// # Errors
-    /// A sentence, if that makes too many tiles.
-    pub fn split(self, splits: u32, length: u32) -> Result<Self, String> {
-        let tiles = u64::from(self.tiles) * u64::from(splits);
-        if tiles >= INDEX_LIMIT {
-            return Err(format!("{tiles} tiles; tiles are counted with 32 bits, so that there may be {INDEX_LIMIT}"));
-        }
-        let tile_macs = self.tile_macs.div_ceil(splits.into());
-        Ok(Self { tiles: tiles as u32, splits, split_length: length, tile_macs, ..self })
-    }
-}
-
-/// How a kernel walks along a sum, and so how the sum can be split into parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Depth {
-    /// Length in the kernel's own unit: channels of a group (direct) or positions along K (tiled).
-    pub length: u32,
-    /// Parts begin at multiples of this.
-    pub step: u32,
-    /// Rounds that an invocation's loops take for one step.
-    pub rounds: u64,
-    /// Most of the length that a part may have: where rounding is kept small by parts instead of blocks within a sum.
-    pub longest: u32,
-}
-
-/// Rounds to spare for what a shader does once: the loops around its stores.
-const ROUNDS_TO_SPARE: u64 = 1024;
-
-/// A part of every sum: positions `begin..end` in the kernel's own unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub begin: u32,
-    pub end: u32,
-}
-
-impl Depth {
-    /// For a kernel that walks along the channels and takes taps in such blocks: those are its loops, and all others are
-    /// unrolled before a compiler sees them.
-    fn of_channels(problem: &Problem, window: &window::Window) -> Self {
-        let [rows, columns] = window.blocks(problem);
-        let length = problem.in_channels_per_group();
-        // A loop takes one more round to find that it has ended. Twice that, for what drivers make loops of themselves: seen
-        // are six rounds where a kernel has one row and one column.
-        Self { length, step: 1, rounds: 2 * (1 + (rows + 1) + rows * (columns + 1)), longest: u32::MAX }
-    }
-
-    /// Splits into parts of at most `max_rounds` rounds, at least `min_parts` of them if there are so many steps.
-    ///
-    /// # Errors
-    /// A sentence, if a single step takes more rounds.
-    pub fn parts(&self, max_rounds: u64, min_parts: u64) -> Result<Vec<Part>, String> {
-        let steps = u64::from(self.length.div_ceil(self.step)).max(1);
-        let most = max_rounds.saturating_sub(ROUNDS_TO_SPARE) / self.rounds.max(1);
-        if most == 0 {
-            return Err(format!(
-                "one step along its sums takes {} loop rounds; this driver ends an invocation's loops after {max_rounds}",
-                self.rounds
-            ));
-        }
-        let most = most.min(u64::from(self.longest / self.step).max(1));
-        let parts = steps.div_ceil(most).max(min_parts.min(steps));
-        let length = steps.div_ceil(parts) * u64::from(self.step);
-        let mut all = Vec::new();
-        let mut begin = 0;
-        loop {
-            let end = (u64::from(begin) + length).min(self.length.into()) as u32;
-            all.push(Part { begin, end });
-            if end == self.length {
-                return Ok(all);
-            }
-            begin = end;
-        }
-    }
-}
-
-/// What an adapter class pays for the parts of a kernel, in units of one multiply-add of one invocation.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Prices {
-    /// A scalar loaded from a storage buffer.
-    pub load: f64,
-    /// A scalar loaded from a storage buffer, the same one for the whole workgroup.
-    pub uniform: f64,
-    /// A sum that is carried from one round of the loop over channels to the next.
-    pub carry: f64,
-    /// A scalar loaded from workgroup memory.
-    pub shared: f64,
-    /// An element gathered from the image into workgroup memory: index arithmetic, load and store.
-    pub gather: f64,
-    /// Workgroups of 64 invocations that are needed to keep the device busy.
-    pub workgroups: f64,
-    /// One more dispatch that waits for the one before.
-    pub pass: f64,
-}
-
-impl Prices {
-    /// Measured on lavapipe for software; for GPUs, estimates from compiled code (see `benches/README.md`).
-    pub fn of(class: AdapterClass) -> Self {
-        match class {
-            AdapterClass::Software => {
-                Self { load: 17.0, uniform: 3.0, carry: 2.0, shared: 16.0, gather: 50.0, workgroups: 4.0, pass: 1e5 }
-            }
-            AdapterClass::Integrated => {
-                Self { load: 3.0, uniform: 5.0, carry: 0.0, shared: 0.3, gather: 4.0, workgroups: 32.0, pass: 4e6 }
-            }
-            AdapterClass::Discrete => {
-                Self { load: 3.0, uniform: 5.0, carry: 0.0, shared: 0.3, gather: 4.0, workgroups: 256.0, pass: 2e7 }
-            }
-        }
     }
 }
 

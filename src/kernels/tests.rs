@@ -128,22 +128,6 @@ fn workgroup_memory_is_what_the_host_says() {
 }
 
 #[test]
-fn sums_split_into_whole_steps_that_cover_them() {
-    let depth = Depth { length: 1000, step: 16, rounds: 40, longest: u32::MAX };
-    assert_eq!(depth.parts(u64::MAX, 1).unwrap(), [Part { begin: 0, end: 1000 }]);
-    for (max_rounds, min_parts, count) in [(ROUNDS_TO_SPARE + 400, 1, 7), (u64::MAX, 5, 5), (u64::MAX, 1000, 63)] {
-        let parts = depth.parts(max_rounds, min_parts).unwrap();
-        assert_eq!(parts.len(), count);
-        assert_eq!((parts[0].begin, parts[count - 1].end), (0, 1000));
-        assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].begin && pair[0].end % 16 == 0));
-    }
-    let refusal = depth.parts(ROUNDS_TO_SPARE + 39, 1).unwrap_err();
-    assert!(refusal.contains("40 loop rounds"), "{refusal}");
-    assert_eq!(Depth { longest: 300, ..depth }.parts(u64::MAX, 1).unwrap().len(), 4, "18 steps of 63 in a part");
-    assert_eq!(Depth { length: 0, ..depth }.parts(u64::MAX, 3).unwrap(), [Part { begin: 0, end: 0 }]);
-}
-
-#[test]
 fn the_addition_of_partial_sums_is_taken_by_every_back_end() {
     for problem in problems() {
         for residual in ACCESSES {

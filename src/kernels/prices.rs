@@ -1,0 +1,39 @@
+//! What the cost model rests on.
+
+use crate::capabilities::AdapterClass;
+
+/// What an adapter class pays for the parts of a kernel, in units of one multiply-add of one invocation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prices {
+    /// A scalar loaded from a storage buffer.
+    pub load: f64,
+    /// A scalar loaded from a storage buffer, the same one for the whole workgroup.
+    pub uniform: f64,
+    /// A sum that is carried from one round of the loop over channels to the next.
+    pub carry: f64,
+    /// A scalar loaded from workgroup memory.
+    pub shared: f64,
+    /// An element gathered from the image into workgroup memory: index arithmetic, load and store.
+    pub gather: f64,
+    /// Workgroups of 64 invocations that are needed to keep the device busy.
+    pub workgroups: f64,
+    /// One more dispatch that waits for the one before.
+    pub pass: f64,
+}
+
+impl Prices {
+    /// Measured on lavapipe for software; for GPUs, estimates from compiled code (see `benches/README.md`).
+    pub fn of(class: AdapterClass) -> Self {
+        match class {
+            AdapterClass::Software => {
+                Self { load: 17.0, uniform: 3.0, carry: 2.0, shared: 16.0, gather: 50.0, workgroups: 4.0, pass: 1e5 }
+            }
+            AdapterClass::Integrated => {
+                Self { load: 3.0, uniform: 5.0, carry: 0.0, shared: 0.3, gather: 4.0, workgroups: 32.0, pass: 4e6 }
+            }
+            AdapterClass::Discrete => {
+                Self { load: 3.0, uniform: 5.0, carry: 0.0, shared: 0.3, gather: 4.0, workgroups: 256.0, pass: 2e7 }
+            }
+        }
+    }
+}
