@@ -57,6 +57,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                         }
                     }
                 }
+                // For all rows, where it takes more than the place in the window.
+                var at_columns: array<i32, WINDOW_W>;
+                if !WHOLE_W {
+                    for (var q = 0u; q < WINDOW_W; q++) { // unroll
+                        at_columns[q] = source_column(left, q, j);
+                    }
+                }
                 // Rows of the window are loaded when the first row of pixels needs them, and each sum is finished before
                 // the next one: so few of either are needed in registers at a time.
                 var window: array<f32, WINDOW_H * WINDOW_W>;
@@ -66,7 +73,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                             let at_row = source_row(top, y, i, a);
                             let row = plane + u32(max(at_row, 0)) * params.in_width;
                             for (var q = 0u; q < WINDOW_W; q++) { // unroll
-                                let at_column = source_column(left, q, j);
+                                var at_column = at_columns[q];
+                                if WHOLE_W {
+                                    at_column = source_column(left, q, j);
+                                }
                                 // In place of a zero, some element that exists is loaded: every index stays in range.
                                 let loaded = read_input(row + u32(max(at_column, 0)));
                                 let inside = (at_row >= 0) & (at_column >= 0);

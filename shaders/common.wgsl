@@ -124,25 +124,21 @@ fn tile_at(index: u32) -> Tile {
 }
 
 // The padding rule along one axis: where the element at `position` (which counts from the image's first element and may
-// lie outside) comes from; negative for a zero. Positions that no output needs give some element of the image.
+// lie outside) comes from; negative for a zero. Positions that no output needs give some element of the image. Without
+// branches: with GENERIC there would be one for each element of an unrolled block, and some compilers drown in them.
 fn source(position: i32, size: u32) -> i32 {
     let last = i32(size) - 1;
-    switch padding_mode() {
-        case 1u: {
-            let mirrored = abs(position);
-            return clamp(select(2 * last - mirrored, mirrored, mirrored <= last), 0, last);
-        }
-        case 2u: {
-            return clamp(position, 0, last);
-        }
-        case 3u: {
-            let wrapped = position + select(0, i32(size), position < 0) - select(0, i32(size), position > last);
-            return clamp(wrapped, 0, last);
-        }
-        default: {
-            return select(-1, position, u32(position) < size);
-        }
-    }
+    let mirrored = abs(position);
+    let reflected = clamp(select(2 * last - mirrored, mirrored, mirrored <= last), 0, last);
+    let replicated = clamp(position, 0, last);
+    let wrapped = position + select(0, i32(size), position < 0) - select(0, i32(size), position > last);
+    let or_zero = select(-1, position, u32(position) < size);
+    let mode = padding_mode();
+    return select(
+        select(or_zero, reflected, mode == 1u),
+        select(replicated, clamp(wrapped, 0, last), mode == 3u),
+        mode >= 2u,
+    );
 }
 
 fn read_input(index: u32) -> f32 {
