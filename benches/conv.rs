@@ -148,7 +148,7 @@ fn check(problem: &Problem, data: &ProblemData, output: &[f32]) -> Result<()> {
     // Multiples of a large odd number end up everywhere: in every image, channel and part of a row.
     let indices: Vec<u64> = (0..CHECKED_OUTPUTS).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % count).collect();
     let sampled: Vec<f32> = indices.iter().map(|&index| output[index as usize]).collect();
-    let comparison = reference::conv2d_at(problem, &data.tensors(), &indices)?.compare(&sampled)?;
+    let comparison = reference::convolve_at(problem, &data.tensors(), &indices)?.compare(&sampled)?;
     assert!(comparison.passed(), "{problem} is wrong: {comparison:?}");
     Ok(())
 }

@@ -147,7 +147,7 @@ struct Zeros {
 
 impl Zeros {
     fn new(problem: &Problem) -> Self {
-        let channels = problem.conv().out_channels as usize;
+        let channels = problem.out_channels() as usize;
         Self { weight: vec![0.0; problem.weight_len() as usize], bias: vec![0.0; channels] }
     }
 

@@ -111,9 +111,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
     // 7. For this example only: is it right?
     let result = engine.read(image.slice(..)).await?;
-    let between = reference::conv2d(&first, &Tensors::new(&frame, &first_weight).bias(&first_bias))?;
+    let between = reference::convolve(&first, &Tensors::new(&frame, &first_weight).bias(&first_bias))?;
     let between: Vec<f32> = between.values.iter().map(|&value| value as f32).collect();
-    let expected = reference::conv2d(&second, &Tensors::new(&between, &second_weight))?;
+    let expected = reference::convolve(&second, &Tensors::new(&between, &second_weight))?;
     let expected = expected.values.iter().map(|&x| x / (1.0 + x.abs()));
     let largest = result.iter().zip(expected).map(|(&y, e)| (f64::from(y) - e).abs()).fold(0.0, f64::max);
     println!("\nlargest difference of the last frame from the CPU reference: {largest:.1e}");

@@ -39,7 +39,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let context = Context::new_blocking(&ContextOptions::default())?;
     let engine = context.engine();
     println!("adapter       {}", context.adapter.get_info().name);
-    let output = engine.conv2d_blocking(&problem, &tensors)?;
+    let output = engine.convolve_blocking(&problem, &tensors)?;
 
     let [_, channels, rows, columns] = problem.output_shape().map(|size| size as usize);
     for channel in 0..channels {
@@ -50,7 +50,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    let check = reference::conv2d(&problem, &tensors)?.compare(&output)?;
+    let check = reference::convolve(&problem, &tensors)?.compare(&output)?;
     println!(
         "\nlargest difference from the CPU reference: {:.1e}, {:.2} of what is allowed there",
         check.max_error, check.worst_ratio

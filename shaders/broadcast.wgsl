@@ -21,13 +21,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     let blocks_h = (params.out_height + ROWS - 1u) / ROWS;
     let first_x = (tile.pixel_tile % blocks_w) * COLUMNS;
     let first_y = ((tile.pixel_tile / blocks_w) % blocks_h) * ROWS;
-    let image = tile.pixel_tile / (blocks_w * blocks_h);
+    let plane = tile.pixel_tile / (blocks_w * blocks_h);
     let first_channel = tile.channel_tile * (LANES * CHANNELS) + lane;
 
     let top = i32(first_y * stride_h()) - params.pad_top;
     let left = i32(first_x * stride_w()) - params.pad_left;
-    let in_channel = tile.group * params.group_in + params.part_begin;
-    var plane = params.input_offset + (image * params.in_channels + in_channel) * params.in_plane;
+    var walk = walk_from(params.part_begin, tile.group, plane);
 
     // Weights of one position along K, and of a channel's next tap, are so far apart. Channels beyond the last read the last.
     let position_step = (params.group_out + 3u) / 4u * 4u;
@@ -36,18 +35,26 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     for (var v = 0u; v < CHANNELS; v++) { // unroll
         columns[v] = min(first_channel + v * LANES, position_step - 1u);
     }
-    let block_rows = params.kernel_h * kernel_w() * params.channel_block;
+    let slice_rows = params.kernel_h * kernel_w() * params.channel_block;
+    let block_rows = params.kernel_d * slice_rows;
 
     var sums: array<f32, ACCUMULATORS>;
     var totals: array<f32, ACCUMULATORS>;
     var summed = 0u;
     for (var c = params.part_begin; c < params.part_end; c++) {
-        let of_block = c % params.channel_block;
-        let weight_row = tile.group * params.weight_rows + c / params.channel_block * block_rows + of_block;
+        var channel = c;
+        var slice_row = 0u;
+        if SLICES {
+            channel = walk.channel;
+            slice_row = walk.tap_slice * slice_rows;
+        }
+        let of_block = channel % params.channel_block;
+        let block = channel / params.channel_block;
+        let weight_row = tile.group * params.weight_rows + block * block_rows + slice_row + of_block;
         // Not by the constant, where rows are taken one at a time: an unrolled loop costs compile time and wins nothing.
         for (var i = 0u; i < select(params.kernel_h, TAP_ROWS, WHOLE_H); i += TAP_ROWS) {
             for (var j = 0u; j < kernel_w(); j += TAP_COLUMNS) {
-                let first_tap = weight_row * position_step + (i * kernel_w() + j) * tap_step;
+                let first_tap = params.weight_offset * 4u + weight_row * position_step + (i * kernel_w() + j) * tap_step;
                 var taps: array<f32, CHANNELS * TAP_ROWS * TAP_COLUMNS>;
                 for (var v = 0u; v < CHANNELS; v++) { // unroll
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
@@ -70,15 +77,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                 for (var y = 0u; y < ROWS; y++) { // unroll
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                         if y < REUSE_ROWS || a + REUSE_TAPS >= TAP_ROWS {
-                            let at_row = source_row(top, y, i, a);
-                            let row = plane + u32(max(at_row, 0)) * params.in_width;
+                            let at_row = source_row(walk.slice, top, y, i, a);
+                            let row = walk.at + u32(max(at_row, 0)) * params.in_row;
                             for (var q = 0u; q < WINDOW_W; q++) { // unroll
                                 var at_column = at_columns[q];
                                 if WHOLE_W {
                                     at_column = source_column(left, q, j);
                                 }
                                 // In place of a zero, some element that exists is loaded: every index stays in range.
-                                let loaded = read_input(row + u32(max(at_column, 0)));
+                                let loaded = read_input(row + input_column(u32(max(at_column, 0))));
                                 let inside = (at_row >= 0) & (at_column >= 0);
                                 let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + q;
                                 window[at] = select(loaded, select(0.0, loaded, inside), ZEROS);
@@ -100,7 +107,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                 }
             }
         }
-        plane += params.in_plane;
+        next_step(&walk);
         if SUM_CHANNELS != 0u {
             summed += 1u;
             if summed == SUM_CHANNELS {
@@ -121,13 +128,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         let channel = first_channel + v * LANES;
         let out_channel = tile.group * params.group_out + channel;
         let of_channel = load_channel(out_channel);
-        let out_plane = (image * params.out_channels + out_channel) * params.out_plane;
+        let out_plane = output_plane(plane, out_channel);
         let live = tile.live & (channel < params.group_out);
         for (var y = 0u; y < ROWS; y++) { // unroll
             for (var x = 0u; x < COLUMNS; x++) { // unroll
                 if live & (first_y + y < params.out_height) & (first_x + x < params.out_width) {
                     let sum = totals[(v * ROWS + y) * COLUMNS + x] + sums[(v * ROWS + y) * COLUMNS + x];
-                    store(sum, of_channel, out_plane + (first_y + y) * params.out_width + first_x + x);
+                    store(sum, of_channel, out_plane + (first_y + y) * params.out_row + output_column(first_x + x));
                 }
             }
         }

@@ -12,6 +12,11 @@ const DILATION_H: u32 = 1u;
 const DILATION_W: u32 = 1u;
 // 0 zeros, 1 reflect, 2 replicate, 3 circular
 const PADDING_MODE: u32 = 0u;
+// There are taps, padding or more than one output along a third axis (slices).
+const DEEP: bool = false;
+// Neighbouring columns of the input, and of the output, are neighbours in memory.
+const INPUT_DENSE: bool = true;
+const OUTPUT_DENSE: bool = true;
 // See activate().
 const ACTIVATION: u32 = 0u;
 const HAS_BIAS: bool = true;
@@ -23,31 +28,45 @@ const INPUT_IN_OUTPUT: bool = false;
 const RESIDUAL_IN_OUTPUT: bool = false;
 
 struct Params {
+    in_depth: u32,
     in_height: u32,
     in_width: u32,
-    in_plane: u32,
-    in_channels: u32,
+    // Elements from one to the next.
+    in_image: u32,
+    in_channel: u32,
+    in_slice: u32,
+    in_row: u32,
+    in_column: u32,
+    out_depth: u32,
     out_height: u32,
     out_width: u32,
-    out_plane: u32,
+    out_image: u32,
+    out_channel: u32,
+    out_slice: u32,
+    out_row: u32,
+    out_column: u32,
+    // Pixels of a plane (an output slice of one image), and channels of all groups.
+    plane_pixels: u32,
     out_channels: u32,
-    // Channels of one group, and K = channels_in · kernel rows · kernel columns.
+    // Channels of one group, and K = channels · taps.
     group_in: u32,
     group_out: u32,
     sum_length: u32,
-    // What a kernel divides into tiles: pixel blocks (direct) or pixels (tiled) of the whole batch.
+    // What a kernel divides into tiles: pixel blocks (direct) or pixels (tiled) of all planes.
     pixels: u32,
+    pad_front: i32,
     pad_top: i32,
     pad_left: i32,
-    // First element within each binding.
+    // First element within each binding; of the weight the first vector of four.
     input_offset: u32,
     output_offset: u32,
     residual_offset: u32,
+    weight_offset: u32,
     // This segment's tiles, and workgroups per row of the grid.
     tile_begin: u32,
     tile_end: u32,
     grid_width: u32,
-    // This segment's part of the sum: channels of the group (direct) or positions along K (tiled).
+    // This segment's part of the sum: channels times slices of the kernel (direct) or positions along K (tiled).
     part_begin: u32,
     part_end: u32,
     // Whether parts follow.
@@ -57,11 +76,14 @@ struct Params {
     // Numbers of the activation.
     alpha: f32,
     beta: f32,
-    // The constants above, for GENERIC.
+    // The constants above, for GENERIC, and what there is along slices.
+    kernel_d: u32,
     kernel_h: u32,
     kernel_w: u32,
+    stride_d: u32,
     stride_h: u32,
     stride_w: u32,
+    dilation_d: u32,
     dilation_h: u32,
     dilation_w: u32,
     padding_mode: u32,
@@ -92,6 +114,21 @@ fn dilation_h() -> u32 { if GENERIC { return params.dilation_h; } return DILATIO
 fn dilation_w() -> u32 { if GENERIC { return params.dilation_w; } return DILATION_W; }
 fn padding_mode() -> u32 { if GENERIC { return params.padding_mode; } return PADDING_MODE; }
 fn activation() -> u32 { if GENERIC { return params.activation; } return ACTIVATION; }
+
+const SLICES: bool = DEEP || GENERIC;
+
+// The image of an output plane, and the slice that the plane is of it.
+fn image_of(plane: u32) -> u32 { if SLICES { return plane / params.out_depth; } return plane; }
+fn slice_of(plane: u32) -> u32 { if SLICES { return plane % params.out_depth; } return 0u; }
+
+// Distance of the x-th column from the first one.
+fn input_column(x: u32) -> u32 { return select(x * params.in_column, x, INPUT_DENSE); }
+fn output_column(x: u32) -> u32 { return select(x * params.out_column, x, OUTPUT_DENSE); }
+
+// Where an output plane of a channel begins.
+fn output_plane(plane: u32, channel: u32) -> u32 {
+    return image_of(plane) * params.out_image + slice_of(plane) * params.out_slice + channel * params.out_channel;
+}
 
 // The tile of this workgroup, or tile_end and beyond: such a workgroup of a folded grid stores nothing. It does not
 // leave early: a return ahead of the loops makes some software drivers mask every instruction after it.

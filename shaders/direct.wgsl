@@ -1,6 +1,6 @@
 // direct: a block of CHANNELS output channels × ROWS × COLUMNS output pixels per invocation, no workgroup memory.
 //
-// A workgroup's tile is GROUP_X pixel blocks (consecutive in the flattened batch × rows of blocks × blocks of a row) by
+// A workgroup's tile is GROUP_X pixel blocks (consecutive in the flattened planes × rows of blocks × blocks of a row) by
 // GROUP_Y channel blocks of one group. The window of input is as `window.wgsl` says.
 
 @group(0) @binding(2) var<storage, read> weight: array<vec4f>;
@@ -32,18 +32,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let along = first_block % blocks_w + ahead;
     let rows_ahead = small_quotient(along, blocks_w);
     let down = (first_block / blocks_w) % blocks_h + rows_ahead;
-    let images_ahead = small_quotient(down, blocks_h);
+    let planes_ahead = small_quotient(down, blocks_h);
     let first_x = (along - rows_ahead * blocks_w) * COLUMNS;
-    let first_y = (down - images_ahead * blocks_h) * ROWS;
-    let image = first_block / (blocks_w * blocks_h) + images_ahead;
+    let first_y = (down - planes_ahead * blocks_h) * ROWS;
+    let plane = first_block / (blocks_w * blocks_h) + planes_ahead;
     let first_channel = (tile.channel_tile * GROUP_Y + local.y) * CHANNELS;
     let live = tile.live & (ahead == local.x);
 
     let quads = (params.group_out + 3u) / 4u;
     let top = i32(first_y * stride_h()) - params.pad_top;
     let left = i32(first_x * stride_w()) - params.pad_left;
-    let in_channel = tile.group * params.group_in + params.part_begin;
-    var plane = params.input_offset + (image * params.in_channels + in_channel) * params.in_plane;
+    var walk = walk_from(params.part_begin, tile.group, plane);
 
     // The padding rule along a row, ahead of the loops where the taps allow it.
     var at_column: array<i32, WINDOW_W>;
@@ -53,27 +52,27 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
 
     var sums: array<f32, ACCUMULATORS>;
     var totals: array<f32, ACCUMULATORS>;
-    let taps_per_channel = params.kernel_h * kernel_w();
-    // Position along K of the channel's first tap.
-    var channel_taps = params.part_begin * taps_per_channel;
+    let taps_per_step = params.kernel_h * kernel_w();
+    // Position along K of the step's first tap.
+    var step_taps = params.part_begin * taps_per_step;
     var summed = 0u;
     for (var c = params.part_begin; c < params.part_end; c++) {
         // Not by the constant, where rows are taken one at a time: an unrolled loop costs compile time and wins nothing.
         for (var i = 0u; i < select(params.kernel_h, TAP_ROWS, WHOLE_H); i += TAP_ROWS) {
             for (var j = 0u; j < kernel_w(); j += TAP_COLUMNS) {
-                let block_taps = channel_taps + i * kernel_w() + j;
+                let block_taps = step_taps + i * kernel_w() + j;
                 var taps: array<vec4f, max(QUADS, 1u) * TAP_ROWS * TAP_COLUMNS>;
                 for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                     for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
                         if CHANNELS == 1u {
                             let row = tile.group * params.group_out + min(first_channel, params.group_out - 1u);
                             let at = row * params.sum_length + block_taps + a * kernel_w() + b;
-                            taps[a * TAP_COLUMNS + b].x = weight[at >> 2u][at & 3u];
+                            taps[a * TAP_COLUMNS + b].x = weight[params.weight_offset + (at >> 2u)][at & 3u];
                         }
                         for (var q = 0u; q < QUADS; q++) { // unroll
                             let row = tile.group * quads + min(first_channel / 4u + q, quads - 1u);
                             let at = row * params.sum_length + block_taps + a * kernel_w() + b;
-                            taps[(q * TAP_ROWS + a) * TAP_COLUMNS + b] = weight[at];
+                            taps[(q * TAP_ROWS + a) * TAP_COLUMNS + b] = weight[params.weight_offset + at];
                         }
                     }
                 }
@@ -83,14 +82,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                 for (var y = 0u; y < ROWS; y++) { // unroll
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                         if y < REUSE_ROWS || a + REUSE_TAPS >= TAP_ROWS {
-                            let at_row = source_row(top, y, i, a);
-                            let row = plane + u32(max(at_row, 0)) * params.in_width;
+                            let at_row = source_row(walk.slice, top, y, i, a);
+                            let row = walk.at + u32(max(at_row, 0)) * params.in_row;
                             for (var q = 0u; q < WINDOW_W; q++) { // unroll
                                 if !WHOLE_W {
                                     at_column[q] = source_column(left, q, j);
                                 }
                                 // In place of a zero, some element that exists is loaded: every index stays in range.
-                                let loaded = read_input(row + u32(max(at_column[q], 0)));
+                                let loaded = read_input(row + input_column(u32(max(at_column[q], 0))));
                                 let inside = (at_row >= 0) & (at_column[q] >= 0);
                                 let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + q;
                                 window[at] = select(loaded, select(0.0, loaded, inside), ZEROS);
@@ -113,8 +112,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                 }
             }
         }
-        plane += params.in_plane;
-        channel_taps += taps_per_channel;
+        next_step(&walk);
+        step_taps += taps_per_step;
         if SUM_CHANNELS != 0u {
             summed += 1u;
             if summed == SUM_CHANNELS {
@@ -135,16 +134,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
         let channel = first_channel + o;
         let out_channel = tile.group * params.group_out + channel;
         let of_channel = load_channel(out_channel);
-        let out_plane = (image * params.out_channels + out_channel) * params.out_plane;
+        let out_plane = output_plane(plane, out_channel);
         for (var y = 0u; y < ROWS; y++) { // unroll
-            let out_row = out_plane + (first_y + y) * params.out_width + first_x;
+            let out_row = out_plane + (first_y + y) * params.out_row + output_column(first_x);
             // Pixels of this row that exist: one comparison for each store.
             let exists = live & (channel < params.group_out) & (first_y + y < params.out_height);
             let count = select(0u, params.out_width - first_x, exists);
             for (var x = 0u; x < COLUMNS; x++) { // unroll
                 if x < count {
                     let sum = totals[(o * ROWS + y) * COLUMNS + x] + sums[(o * ROWS + y) * COLUMNS + x];
-                    store(sum, of_channel, out_row + x);
+                    store(sum, of_channel, out_row + output_column(x));
                 }
             }
         }

@@ -1,19 +1,31 @@
-// pack: rearranges a weight of shape (C_out, C_in / groups, KH, KW), contiguous, into the layout that a kernel reads.
-// One invocation writes one vector of four numbers; what lies beyond the weight's channels becomes 0.
+// pack: rearranges a weight into the layout that a kernel reads, one pass of the problem at a time. One invocation writes one
+// vector of four numbers; what lies beyond the weight's channels becomes 0.
 
-// 0 oihw: as it is. 1 blocked4: (group, block of four channels, K, 4). 2 kmajor: (group, block of input
+// 0 oihw: (group, channel, K). 1 blocked4: (group, block of four channels, K, 4). 2 kmajor: (group, block of input
 // channels, tap, channel of the block, channels rounded up to 4), each group filled up to `rows` positions along K.
 const PACKING: u32 = 1u;
 
 struct Pack {
+    groups: u32,
     group_out: u32,
-    sum_length: u32,
-    weight_length: u32,
+    // Input channels of a group, and taps along slices, rows and columns.
+    channels: u32,
+    kernel_d: u32,
+    kernel_h: u32,
+    kernel_w: u32,
+    // Where the weight lies: its first element, and from one group, output channel, input channel and tap to the next.
+    first: u32,
+    group_step: u32,
+    output_step: u32,
+    input_step: u32,
+    slice_step: i32,
+    row_step: i32,
+    column_step: i32,
+    // The vectors of this pass: the first one, and how many.
+    first_vector: u32,
     vectors: u32,
     grid_width: u32,
-    // Input channels of a group, and the order of K in kmajor.
-    channels: u32,
-    taps: u32,
+    // The order of K in kmajor.
     channel_block: u32,
     rows: u32,
 }
@@ -31,27 +43,44 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         return;
     }
     let quads = (pack.group_out + 3u) / 4u;
+    let taps = pack.kernel_d * pack.kernel_h * pack.kernel_w;
+    let sum_length = pack.channels * taps;
     var four: vec4f;
     for (var r = 0u; r < 4u; r++) {
-        var at = vector * 4u + r;
-        var inside = true;
-        if PACKING != 0u {
-            var k = vector % pack.sum_length;
-            var quad = vector / pack.sum_length;
-            if PACKING == 2u {
-                let row = (vector / quads) % pack.rows;
-                let run = row / pack.channel_block;
-                let from_channel = run / pack.taps * pack.channel_block + row % pack.channel_block;
-                inside = from_channel < pack.channels;
-                k = from_channel * pack.taps + run % pack.taps;
-                quad = vector / (quads * pack.rows) * quads + vector % quads;
-            }
-            let channel = (quad % quads) * 4u + r;
-            inside = inside && channel < pack.group_out;
-            at = ((quad / quads) * pack.group_out + channel) * pack.sum_length + k;
+        // Output channel (counting those of all groups, or of its group with the quads before it), input channel and tap.
+        var group = 0u;
+        var channel = 0u;
+        var from_channel = 0u;
+        var tap = 0u;
+        if PACKING == 0u {
+            let at = vector * 4u + r;
+            let row = at / sum_length;
+            group = row / pack.group_out;
+            channel = row % pack.group_out;
+            from_channel = at % sum_length / taps;
+            tap = at % taps;
+        } else if PACKING == 1u {
+            let quad = vector / sum_length;
+            group = quad / quads;
+            channel = quad % quads * 4u + r;
+            from_channel = vector % sum_length / taps;
+            tap = vector % taps;
+        } else {
+            let position = vector / quads;
+            let row = position % pack.rows;
+            let run = row / pack.channel_block;
+            group = position / pack.rows;
+            channel = vector % quads * 4u + r;
+            from_channel = run / taps * pack.channel_block + row % pack.channel_block;
+            tap = run % taps;
         }
-        inside = inside && at < pack.weight_length;
+        let inside = group < pack.groups && channel < pack.group_out && from_channel < pack.channels;
+        let column = i32(tap % pack.kernel_w) * pack.column_step;
+        let row = i32(tap / pack.kernel_w % pack.kernel_h) * pack.row_step;
+        let slice = i32(tap / (pack.kernel_w * pack.kernel_h)) * pack.slice_step;
+        let at = pack.first + group * pack.group_step + channel * pack.output_step + from_channel * pack.input_step
+            + u32(slice + row + column);
         four[r] = select(0.0, raw[select(0u, at, inside)], inside);
     }
-    packed[vector] = four;
+    packed[pack.first_vector + vector] = four;
 }

@@ -22,8 +22,13 @@ const BUFFERS: u32 = 2u;
 // Invocations that share the gathering of a column, each taking its part of every channel block.
 const PHASES: u32 = 1u;
 const CHANNEL_BLOCK: u32 = 8u;
+const KERNEL_D: u32 = 1u;
 // Some tap may lie outside the image.
 const PADDED: bool = true;
+// One pixel of the input for each of the output, in the same order.
+const POINTWISE: bool = false;
+// Rows of the output follow each other in memory, so that a plane is one row.
+const OUTPUT_LINEAR: bool = true;
 // Some block or some slice may reach beyond the last channel. The weight is zero there.
 const RAGGED: bool = true;
 // Several workgroups share a tile's sums, each with its part of K, and leave what they have in the workspace, which is bound
@@ -52,10 +57,9 @@ const RUN_QUADS: u32 = max(RUN / 4u, 1u);
 const WEIGHT_VECTORS: u32 = TILE_K * QUADS_M;
 const WEIGHT_LOADS: u32 = (WEIGHT_VECTORS + THREADS - 1u) / THREADS;
 const INPUT_VECTORS: u32 = QUADS_K * TILE_N;
-// One pixel of the input for each of the output, in the same order.
-const POINTWISE: bool = !GENERIC && !PADDED && KERNEL_H * KERNEL_W * STRIDE_H * STRIDE_W == 1u;
-// Whether a tap lies in the image is looked up in bits: one for each kernel row, then one for each kernel column.
-const MASKED: bool = !GENERIC && PADDED && PADDING_MODE == 0u && KERNEL_H + KERNEL_W <= 32u;
+// Whether a tap lies in the image is looked up in bits: one for each kernel row, then one for each kernel column, then one for
+// each kernel slice.
+const MASKED: bool = !GENERIC && PADDED && PADDING_MODE == 0u && KERNEL_D + KERNEL_H + KERNEL_W <= 32u;
 
 // Four channels at one position along K.
 var<workgroup> weight_slice: array<vec4f, BUFFERS * WEIGHT_VECTORS>;
@@ -68,7 +72,8 @@ var<private> inputs_ahead: array<f32, DEPTH * COLUMNS>;
 var<private> inside: array<bool, RUNS * COLUMNS>;
 
 // Where this invocation's columns lie: the first tap of each pixel, and its element (or, if every tap's place is worked out
-// on its own, where the plane begins) in the first channel.
+// on its own, where the image begins) in the first channel.
+var<private> fronts: array<i32, COLUMNS>;
 var<private> tops: array<i32, COLUMNS>;
 var<private> lefts: array<i32, COLUMNS>;
 var<private> masks: array<u32, COLUMNS>;
@@ -76,12 +81,15 @@ var<private> bases: array<u32, COLUMNS>;
 // Where this invocation's part of the weight goes on.
 var<private> weight_at: u32;
 var<private> weight_step: u32;
-// Position along K of the next run: tap (i, j) of the channels that follow `channel`.
+// Position along K of the next run: tap (l, i, j) of the channels that follow `channel`.
+var<private> l: u32;
 var<private> i: u32;
 var<private> j: u32;
 var<private> channel: u32;
 // Place within the channel block, for GENERIC.
 var<private> inner: u32;
+
+fn kernel_d() -> u32 { if GENERIC { return params.kernel_d; } return KERNEL_D; }
 
 fn next_run() {
     var next_tap = true;
@@ -94,14 +102,19 @@ fn next_run() {
     let next_row = j == kernel_w();
     j = select(j, 0u, next_row);
     i += select(0u, 1u, next_row);
-    let next_block = i == kernel_h();
+    var next_block = i == kernel_h();
     i = select(i, 0u, next_block);
+    if SLICES {
+        l += select(0u, 1u, next_block);
+        next_block = l == kernel_d();
+        l = select(l, 0u, next_block);
+    }
     channel += select(0u, select(CHANNEL_BLOCK, params.channel_block, GENERIC), next_block);
 }
 
 // Positions along K, the last channel block filled up.
 fn k_length() -> u32 {
-    return (params.group_in + CHANNEL_BLOCK - 1u) / CHANNEL_BLOCK * CHANNEL_BLOCK * kernel_h() * kernel_w();
+    return (params.group_in + CHANNEL_BLOCK - 1u) / CHANNEL_BLOCK * CHANNEL_BLOCK * kernel_d() * kernel_h() * kernel_w();
 }
 
 // Starts loading the slice at the current position and moves on.
@@ -113,22 +126,33 @@ fn fetch() {
     for (var run = 0u; run < RUNS; run++) {
         let down = i * dilation_h();
         let right = j * dilation_w();
-        let asked = (1u << i) | (1u << (KERNEL_H + j));
+        var asked = (1u << i) | (1u << (KERNEL_H + j));
+        var along = down * params.in_row + input_column(right);
+        if SLICES {
+            asked |= 1u << (KERNEL_H + KERNEL_W + l);
+            along += l * params.dilation_d * params.in_slice;
+        }
         var first: array<u32, COLUMNS>;
         for (var q = 0u; q < COLUMNS; q++) {
             if !PADDED {
-                first[q] = bases[q] + down * params.in_width + right;
+                first[q] = bases[q] + along;
             } else if MASKED {
                 // Where the first tap lies outside, its element is none, but then nobody reads there.
                 let within = (masks[q] & asked) == asked;
                 inside[run * COLUMNS + q] = within;
-                first[q] = select(params.input_offset, bases[q] + down * params.in_width + right, within);
+                first[q] = select(params.input_offset, bases[q] + along, within);
             } else {
                 let row = source(tops[q] + i32(down), params.in_height);
                 let column = source(lefts[q] + i32(right), params.in_width);
-                let within = (row >= 0) & (column >= 0);
+                var within = (row >= 0) & (column >= 0);
+                var place = u32(row) * params.in_row + input_column(u32(column));
+                if SLICES {
+                    let slice = source(fronts[q] + i32(l * params.dilation_d), params.in_depth);
+                    within &= slice >= 0;
+                    place += u32(slice) * params.in_slice;
+                }
                 inside[run * COLUMNS + q] = within;
-                first[q] = bases[q] + select(0u, u32(row) * params.in_width + u32(column), within);
+                first[q] = bases[q] + select(0u, place, within);
             }
         }
         for (var e = 0u; e < RUN; e++) {
@@ -137,7 +161,7 @@ fn fetch() {
                 from_channel = min(from_channel, params.group_in - 1u);
             }
             for (var q = 0u; q < COLUMNS; q++) {
-                inputs_ahead[(run * RUN + e) * COLUMNS + q] = read_input(first[q] + from_channel * params.in_plane);
+                inputs_ahead[(run * RUN + e) * COLUMNS + q] = read_input(first[q] + from_channel * params.in_channel);
             }
         }
         next_run();
@@ -153,14 +177,14 @@ fn arrived(element: u32, q: u32) -> f32 {
     return value;
 }
 
-// The image of the `delta`th pixel behind pixel `place` of image `image`, and its place there.
-fn pixel_at(image: u32, place: u32, delta: u32) -> vec2u {
+// The plane of the `delta`th pixel behind pixel `place` of plane `plane`, and its place there.
+fn pixel_at(plane: u32, place: u32, delta: u32) -> vec2u {
     let at = place + delta;
-    if params.out_plane >= TILE_N {
-        let next = at >= params.out_plane;
-        return vec2u(image + select(0u, 1u, next), at - select(0u, params.out_plane, next));
+    if params.plane_pixels >= TILE_N {
+        let next = at >= params.plane_pixels;
+        return vec2u(plane + select(0u, 1u, next), at - select(0u, params.plane_pixels, next));
     }
-    return vec2u(image + at / params.out_plane, at % params.out_plane);
+    return vec2u(plane + at / params.plane_pixels, at % params.plane_pixels);
 }
 
 // Leaves a sum for reduce.wgsl.
@@ -183,32 +207,44 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         k_end = min(k_end + split * params.split_length, k_length());
     }
     let first_pixel = tile.pixel_tile * TILE_N;
-    let first_image = first_pixel / params.out_plane;
-    let first_place = first_pixel % params.out_plane;
+    let first_plane = first_pixel / params.plane_pixels;
+    let first_place = first_pixel % params.plane_pixels;
 
     // This invocation's part of a slice of the weight; what is beyond the last quad repeats it.
     let quads = (params.group_out + 3u) / 4u;
     let quad = min(tile.channel_tile * QUADS_M + local % QUADS_M, quads - 1u);
-    weight_at = (tile.group * params.weight_rows + k_begin + min(local / QUADS_M, TILE_K - 1u)) * quads + quad;
+    weight_at = params.weight_offset + (tile.group * params.weight_rows + k_begin + min(local / QUADS_M, TILE_K - 1u)) * quads + quad;
     weight_step = THREADS / QUADS_M * quads;
 
     // Its columns. Pixels beyond the last repeat the last one.
     let phase = select(0u, local / TILE_N, PHASES > 1u);
     for (var q = 0u; q < COLUMNS; q++) {
         let delta = select(q * THREADS + local, local % TILE_N, THREADS > TILE_N);
-        let pixel = pixel_at(first_image, first_place, min(delta, params.pixels - 1u - first_pixel));
-        let first_channel = pixel.x * params.in_channels + tile.group * params.group_in + phase * (CHANNEL_BLOCK / PHASES);
-        bases[q] = params.input_offset + first_channel * params.in_plane;
+        let pixel = pixel_at(first_plane, first_place, min(delta, params.pixels - 1u - first_pixel));
+        let first_channel = tile.group * params.group_in + phase * (CHANNEL_BLOCK / PHASES);
+        bases[q] = params.input_offset + image_of(pixel.x) * params.in_image + first_channel * params.in_channel;
         if POINTWISE {
-            bases[q] += pixel.y;
+            bases[q] += input_column(pixel.y);
         } else {
             let row = pixel.y / params.out_width;
             tops[q] = i32(row * stride_h()) - params.pad_top;
             lefts[q] = i32((pixel.y - row * params.out_width) * stride_w()) - params.pad_left;
+            if SLICES {
+                fronts[q] = i32(slice_of(pixel.x) * params.stride_d) - params.pad_front;
+            }
             if !PADDED || MASKED {
-                bases[q] += u32(tops[q]) * params.in_width + u32(lefts[q]);
+                bases[q] += u32(tops[q]) * params.in_row + input_column(u32(lefts[q]));
+                if SLICES {
+                    bases[q] += u32(fronts[q]) * params.in_slice;
+                }
             }
             if MASKED {
+                if SLICES {
+                    for (var t = 0u; t < KERNEL_D; t++) {
+                        let within = u32(fronts[q]) + t * params.dilation_d < params.in_depth;
+                        masks[q] |= select(0u, 1u << (KERNEL_H + KERNEL_W + t), within);
+                    }
+                }
                 for (var t = 0u; t < KERNEL_H; t++) {
                     let within = u32(tops[q]) + t * DILATION_H < params.in_height;
                     masks[q] |= select(0u, 1u << t, within);
@@ -223,7 +259,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     let run = k_begin / select(CHANNEL_BLOCK, params.channel_block, GENERIC);
     j = run % kernel_w();
     i = (run / kernel_w()) % kernel_h();
-    channel = run / (kernel_w() * kernel_h()) * select(CHANNEL_BLOCK, params.channel_block, GENERIC);
+    var block = run / (kernel_w() * kernel_h());
+    if SLICES {
+        l = block % kernel_d();
+        block /= kernel_d();
+    }
+    channel = block * select(CHANNEL_BLOCK, params.channel_block, GENERIC);
 
     let near = local % (NEAR_N * NEAR_M);
     let far = local / (NEAR_N * NEAR_M);
@@ -294,8 +335,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     var live: array<bool, THREAD_N>;
     for (var n = 0u; n < THREAD_N; n++) {
         let delta = n * THREADS_N + thread_n;
-        let pixel = pixel_at(first_image, first_place, delta);
-        places[n] = pixel.x * params.out_channels * params.out_plane + pixel.y;
+        let pixel = pixel_at(first_plane, first_place, delta);
+        places[n] = output_plane(pixel.x, 0u);
+        if OUTPUT_LINEAR {
+            places[n] += output_column(pixel.y);
+        } else {
+            let row = pixel.y / params.out_width;
+            places[n] += row * params.out_row + output_column(pixel.y - row * params.out_width);
+        }
         live[n] = tile.live & (first_pixel + delta < params.pixels);
     }
     for (var v = 0u; v < THREAD_QUADS; v++) {
@@ -309,7 +356,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                     if SUM_SLICES != 0u {
                         sum += totals[v * THREAD_N + n][r];
                     }
-                    let index = places[n] + out_channel * params.out_plane;
+                    let index = places[n] + out_channel * params.out_channel;
                     if SPLIT_K {
                         store_partial(sum, tile.split * params.pixels * params.out_channels + index);
                     } else {

@@ -15,7 +15,7 @@ const REUSE_ROWS: u32 = 1u;
 const REUSE_TAPS: u32 = 1u;
 // Whether an element may be a zero of the padding.
 const ZEROS: bool = true;
-// Input channels that are added up on their own before they join the total, or 0: keeps rounding small where K is large.
+// Steps along a sum that are added up on their own before they join the total, or 0: keeps rounding small where K is large.
 const SUM_CHANNELS: u32 = 0u;
 
 // Whether a block of taps covers the kernel along the axis, and elements of the window from one pixel to the next.
@@ -25,11 +25,63 @@ const STEP_H: u32 = select(1u, STRIDE_H, WHOLE_H);
 const STEP_W: u32 = select(1u, STRIDE_W, WHOLE_W);
 
 // Row of the image (negative for a zero) for row y of the pixels and row a of the taps from (i, j) on, and column of the
-// image for the window's column q.
-fn source_row(top: i32, y: u32, i: u32, a: u32) -> i32 {
-    return source(top + i32(y * stride_h() + (i + a) * dilation_h()), params.in_height);
+// image for the window's column q. In a slice that is padding (negative) every row is.
+fn source_row(slice: i32, top: i32, y: u32, i: u32, a: u32) -> i32 {
+    let row = source(top + i32(y * stride_h() + (i + a) * dilation_h()), params.in_height);
+    if SLICES {
+        return select(row, -1, slice < 0);
+    }
+    return row;
 }
 
 fn source_column(left: i32, q: u32, j: u32) -> i32 {
     return source(left + i32(select(q * stride_w() + j * dilation_w(), q, WHOLE_W)), params.in_width);
+}
+
+// The way along a sum: a step is a slice of the kernel in an input channel of the group.
+struct Walk {
+    // Where the step's plane of the input begins.
+    at: u32,
+    // The slice that it is, negative for zeros; without SLICES nobody asks.
+    slice: i32,
+    channel: u32,
+    tap_slice: u32,
+    // Where the first channel begins, and the input slice of the first tap.
+    first: u32,
+    front: i32,
+}
+
+fn find_slice(walk: ptr<function, Walk>) {
+    if SLICES {
+        let slice = source((*walk).front + i32((*walk).tap_slice * params.dilation_d), params.in_depth);
+        (*walk).slice = slice;
+        (*walk).at = (*walk).first + (*walk).channel * params.in_channel + u32(max(slice, 0)) * params.in_slice;
+    }
+}
+
+// The given step of an output plane's sums.
+fn walk_from(step: u32, group: u32, plane: u32) -> Walk {
+    var walk: Walk;
+    walk.first = params.input_offset + image_of(plane) * params.in_image + group * params.group_in * params.in_channel;
+    if SLICES {
+        walk.channel = step / params.kernel_d;
+        walk.tap_slice = step % params.kernel_d;
+        walk.front = i32(slice_of(plane) * params.stride_d) - params.pad_front;
+        find_slice(&walk);
+    } else {
+        walk.at = walk.first + step * params.in_channel;
+    }
+    return walk;
+}
+
+fn next_step(walk: ptr<function, Walk>) {
+    if SLICES {
+        (*walk).tap_slice += 1u;
+        let next = (*walk).tap_slice == params.kernel_d;
+        (*walk).tap_slice = select((*walk).tap_slice, 0u, next);
+        (*walk).channel += select(0u, 1u, next);
+        find_slice(walk);
+    } else {
+        (*walk).at += params.in_channel;
+    }
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Pending, scoped};
 use crate::kernels::{Access, Aliasing};
 use crate::params::Params;
-use crate::plan::{Plan, Segment};
+use crate::plan::{Plan, Program, Role, Segment};
 use crate::tensors::{Needs, check_presence};
 use crate::weights::Weights;
 
@@ -157,78 +157,101 @@ impl Bound {
         let engine = plan.engine().clone();
         weights.check(&engine, plan.problem(), plan.packing())?;
         let tensors = Placed::check(plan, buffers)?;
-        let Some(work) = plan.work() else {
+        if plan.programs().is_empty() {
             return Ok(Box::pin(async { Ok(Self { engine, work: None }) }));
-        };
+        }
         let placement = Placement::new(&engine, &tensors)?;
-        let params = placement.offsets.apply(work.params);
         let alignment = engine.capabilities().limits.min_uniform_buffer_offset_alignment.max(1);
         let stride = (size_of::<Params>() as u32).next_multiple_of(alignment);
-        let ready = |pipeline: &wgpu::ComputePipeline| -> Pending<wgpu::ComputePipeline> {
-            let pipeline = pipeline.clone();
-            Box::pin(async { Ok(pipeline) })
-        };
-        // Partial sums go to the workspace, so that the output is bound by the addition alone.
-        let first = match (&work.reduce, placement.aliasing) {
-            (None, aliasing) if aliasing != Aliasing::default() => plan.pipeline(aliasing, work.split)?,
-            _ => ready(&work.pipeline),
-        };
-        let second = match &work.reduce {
-            Some(reduce) => Some(match placement.aliasing.residual {
-                Access::Separate => ready(&reduce.pipeline),
-                residual => plan.reduce_pipeline(residual)?,
-            }),
-            None => None,
-        };
-        let work = work.clone();
+        let mut pending: Vec<(Program, Pending<wgpu::ComputePipeline>)> = Vec::new();
+        for program in plan.programs() {
+            let Aliasing { residual, .. } = placement.aliasing;
+            // Partial sums go to the workspace, so that the output is bound by the addition alone.
+            let other = match program.role {
+                Role::Convolve if placement.aliasing != Aliasing::default() => {
+                    Some(plan.pipeline(program.pass, placement.aliasing, program.split)?)
+                }
+                Role::Reduce if residual != Access::Separate => Some(plan.reduce_pipeline(program.pass, residual)?),
+                _ => None,
+            };
+            let pipeline = program.pipeline.clone();
+            pending.push((program.clone(), other.unwrap_or_else(|| Box::pin(async { Ok(pipeline) }))));
+        }
+        let (offsets, workspace_size) = (placement.offsets, plan.workspace_size());
         let input_through_output = placement.aliasing.input == Access::ThroughOutput;
         // Buffers are cloned (they are handles), so that the future does not borrow from the caller.
         let bindings = placement.bindings(weights);
         let stand_in = weights.packed.clone();
         Ok(Box::pin(async move {
-            let first = first.await?;
-            let second = match second {
-                Some(second) => Some(second.await?),
-                None => None,
-            };
+            let mut programs = Vec::with_capacity(pending.len());
+            for (program, pipeline) in pending {
+                programs.push(Program { pipeline: pipeline.await?, ..program });
+            }
             let make = || {
-                let Some((reduce, second)) = work.reduce.as_ref().zip(second.as_ref()) else {
-                    let bytes = parameter_bytes(&[(params, &work.segments)], stride);
-                    let uniform = parameter_buffer(&engine, &bytes)?;
-                    let bind_group = bind_group(&engine, &first, &uniform, &bindings);
-                    return Ok(vec![Step { pipeline: first.clone(), bind_group, segments: work.segments.clone() }]);
-                };
-                let usage = wgpu::BufferUsages::empty();
-                let workspace = Binding::whole(&engine.storage_buffer("wgpu-conv: workspace", reduce.workspace, usage));
-                let [input, weight, channel_data, residual, output] = bindings;
-                // Where the input is too near the output for a binding of its own, it is read through the output's, which
-                // the convolution does not need for anything else.
-                let input = if input_through_output { output.clone() } else { input };
-                let last = vec![reduce.segment];
-                let to_workspace = Params { output_offset: 0, residual_offset: 0, ..params };
-                let from_workspace = Params { input_offset: 0, ..params };
-                let bytes = parameter_bytes(&[(to_workspace, &work.segments), (from_workspace, &last)], stride);
+                let bytes = parameter_bytes(&programs, &offsets, stride);
                 let uniform = parameter_buffer(&engine, &bytes)?;
-                let to = [input, weight.clone(), channel_data.clone(), Binding::whole(&stand_in), workspace.clone()];
-                let from = [workspace, weight, channel_data, residual, output];
-                Ok(vec![
-                    Step {
-                        pipeline: first.clone(),
-                        bind_group: bind_group(&engine, &first, &uniform, &to),
-                        segments: work.segments.clone(),
-                    },
-                    Step {
-                        pipeline: second.clone(),
-                        bind_group: bind_group(&engine, second, &uniform, &from),
-                        segments: last,
-                    },
-                ])
+                let mut tables = Tables { bindings, workspace: None, stand_in, input_through_output, made: Vec::new() };
+                if workspace_size > 0 {
+                    let usage = wgpu::BufferUsages::empty();
+                    let buffer = engine.storage_buffer("wgpu-conv: workspace", workspace_size, usage);
+                    tables.workspace = Some(Binding::whole(&buffer));
+                }
+                let mut steps: Vec<Step> = Vec::new();
+                for Program { role, pipeline, segments, .. } in programs {
+                    match steps.last_mut() {
+                        Some(last) if last.pipeline == pipeline => last.segments.extend(segments),
+                        _ => {
+                            let bind_group = tables.bind_group(&engine, role, &pipeline, &uniform);
+                            steps.push(Step { pipeline, bind_group, segments });
+                        }
+                    }
+                }
+                Ok(steps)
             };
             let (steps, pending) = scoped(engine.device(), engine.lost(), "binding buffers", make);
             pending.await?;
             let steps = steps?;
             Ok(Self { engine, work: Some(BoundWork { steps, stride }) })
         }))
+    }
+}
+
+/// What the programs of a plan bind: one bind group for each role.
+struct Tables {
+    /// Input, weight, bias and slopes, residual, output.
+    bindings: [Binding; 5],
+    workspace: Option<Binding>,
+    /// For what a program does not use.
+    stand_in: wgpu::Buffer,
+    input_through_output: bool,
+    made: Vec<(Role, wgpu::BindGroup)>,
+}
+
+impl Tables {
+    fn bind_group(
+        &mut self,
+        engine: &Engine,
+        role: Role,
+        pipeline: &wgpu::ComputePipeline,
+        uniform: &Binding,
+    ) -> wgpu::BindGroup {
+        if let Some((_, made)) = self.made.iter().find(|(known, _)| *known == role) {
+            return made.clone();
+        }
+        let [input, weight, channel_data, residual, output] = self.bindings.clone();
+        let bindings = match (role, self.workspace.clone()) {
+            // Where the input is too near the output for a binding of its own, it is read through the output's, which
+            // this program does not need for anything else.
+            (Role::ConvolvePartially, Some(workspace)) => {
+                let input = if self.input_through_output { output } else { input };
+                [input, weight, channel_data, Binding::whole(&self.stand_in), workspace]
+            }
+            (Role::Reduce, Some(workspace)) => [workspace, weight, channel_data, residual, output],
+            _ => [input, weight, channel_data, residual, output],
+        };
+        let made = bind_group(engine, pipeline, uniform, &bindings);
+        self.made.push((role, made.clone()));
+        made
     }
 }
 
@@ -239,12 +262,15 @@ fn begin_pass(encoder: &mut wgpu::CommandEncoder) -> wgpu::ComputePass<'_> {
     })
 }
 
-/// The parameters of every segment of every step, `stride` bytes apart.
-fn parameter_bytes(steps: &[(Params, &Vec<Segment>)], stride: u32) -> Vec<u8> {
-    let count: usize = steps.iter().map(|(_, segments)| segments.len()).sum();
+/// The parameters of every segment of every program, `stride` bytes apart.
+fn parameter_bytes(programs: &[Program], offsets: &Offsets, stride: u32) -> Vec<u8> {
+    let count: usize = programs.iter().map(|program| program.segments.len()).sum();
     let mut bytes = vec![0; count * stride as usize];
-    let segments = steps.iter().flat_map(|(params, segments)| segments.iter().map(|segment| segment.apply(*params)));
-    for (params, place) in segments.zip(bytes.chunks_exact_mut(stride as usize)) {
+    let all = programs.iter().flat_map(|program| {
+        let params = offsets.apply(program);
+        program.segments.iter().map(move |segment| segment.apply(params))
+    });
+    for (params, place) in all.zip(bytes.chunks_exact_mut(stride as usize)) {
         place[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&params));
     }
     bytes
@@ -353,7 +379,7 @@ fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
 }
 
 /// First elements within the bindings.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Offsets {
     input: u32,
     output: u32,
@@ -361,8 +387,15 @@ struct Offsets {
 }
 
 impl Offsets {
-    fn apply(&self, params: Params) -> Params {
-        Params { input_offset: self.input, output_offset: self.output, residual_offset: self.residual, ..params }
+    /// The parameters of a program; in the workspace everything begins at its first element.
+    fn apply(&self, program: &Program) -> Params {
+        let [output, residual] = [self.output, self.residual].map(|offset| offset + program.first_output);
+        let (input_offset, output_offset, residual_offset) = match program.role {
+            Role::Convolve => (self.input, output, residual),
+            Role::ConvolvePartially => (self.input, 0, 0),
+            Role::Reduce => (0, output, residual),
+        };
+        Params { input_offset, output_offset, residual_offset, ..program.params }
     }
 }
 

@@ -354,7 +354,7 @@ impl Engine {
     ///
     /// # Errors
     /// What [`Tensors::check`], [`Engine::plan`], [`Plan::weights`], [`Plan::bind`] and [`Engine::read`] say.
-    pub async fn conv2d(&self, problem: &Problem, tensors: &Tensors<'_>) -> Result<Vec<f32>> {
+    pub async fn convolve(&self, problem: &Problem, tensors: &Tensors<'_>) -> Result<Vec<f32>> {
         tensors.check(problem)?;
         let plan = self.plan(problem, &PlanOptions::default()).await?;
         let data = WeightData {
@@ -483,12 +483,12 @@ impl Engine {
         pollster::block_on(self.read(slice))
     }
 
-    /// [`Engine::conv2d`], blocking.
+    /// [`Engine::convolve`], blocking.
     ///
     /// # Errors
-    /// As [`Engine::conv2d`].
-    pub fn conv2d_blocking(&self, problem: &Problem, tensors: &Tensors<'_>) -> Result<Vec<f32>> {
-        pollster::block_on(self.conv2d(problem, tensors))
+    /// As [`Engine::convolve`].
+    pub fn convolve_blocking(&self, problem: &Problem, tensors: &Tensors<'_>) -> Result<Vec<f32>> {
+        pollster::block_on(self.convolve(problem, tensors))
     }
 }
 

@@ -45,7 +45,7 @@ pub enum Error {
          but the input has {size} {axis} with {before} + {after} of padding"
     )]
     EmptyOutput {
-        /// `rows` or `columns`.
+        /// `slices`, `rows` or `columns`.
         axis: &'static str,
         /// Input size along the axis.
         size: u32,
@@ -56,6 +56,23 @@ pub enum Error {
         /// `dilation * (kernel_size - 1) + 1`.
         extent: u64,
     },
+    /// The padding of a transposed convolution leaves nothing of its output.
+    #[error(
+        "the output would have no {axis}: {size} {axis} of input make {covered} of output, of which padding leaves \
+         out {before} + {after}"
+    )]
+    EmptyTransposed {
+        /// `slices`, `rows` or `columns`.
+        axis: &'static str,
+        /// Input size along the axis.
+        size: u32,
+        /// Output size along the axis without padding.
+        covered: u64,
+        /// Outputs left out at the beginning.
+        before: u32,
+        /// Outputs left out at the end.
+        after: u32,
+    },
     /// A padding mode cannot supply that much padding from an image of this size.
     #[error(
         "{mode} padding of {padding} {axis} needs {relation} {padding} {axis} of input; \
@@ -64,7 +81,7 @@ pub enum Error {
     PaddingTooLarge {
         /// `reflect` or `circular`.
         mode: &'static str,
-        /// `rows` or `columns`.
+        /// `slices`, `rows` or `columns`.
         axis: &'static str,
         /// The padding asked for on one side.
         padding: u32,

@@ -11,6 +11,7 @@ mod epilogue;
 mod error;
 mod gpu;
 mod kernels;
+mod lowered;
 mod params;
 mod pipelines;
 mod plan;
@@ -20,6 +21,7 @@ mod ranges;
 pub mod reference;
 mod select;
 mod shader;
+mod shape;
 mod tensors;
 mod timer;
 mod tune;
@@ -30,14 +32,18 @@ pub use bind::{Bound, Buffers};
 pub use capabilities::{AdapterClass, Capabilities};
 #[cfg(feature = "context")]
 pub use context::{Context, ContextOptions};
-pub use conv::{Conv2d, Padding, PaddingMode, PerAxis, Sides};
+pub use conv::{
+    Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Padding,
+    PaddingMode, PerAxis,
+};
 pub use engine::{Engine, EngineOptions};
 pub use epilogue::{Activation, Epilogue};
 pub use error::{Error, NoAdapter, Result};
 pub use kernels::{Checks, Kernel, shader_source};
 pub use plan::Plan;
-pub use problem::Problem;
+pub use problem::{AnyPadding, Convolution, Op, Parameters, Problem};
 pub use select::{Candidate, PlanOptions, Selection, select};
+pub use shape::Shape;
 pub use tensors::Tensors;
 pub use timer::{Sample, Timer};
 pub use tune::{TuneCandidate, TuneOptions, TuneOutcome, TuneProgress, TuneReport};

@@ -2,32 +2,42 @@
 
 use crate::epilogue::Activation;
 use crate::kernels::Tiling;
-use crate::problem::Problem;
-use crate::ranges::Sizes;
-use crate::tensors::Needs;
+use crate::lowered::{Lowered, Steps};
 use crate::weights::KOrder;
 
 /// Same fields, in the same order, as `Params` in `shaders/common.wgsl`; a test compares the two.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub(crate) struct Params {
+    pub in_depth: u32,
     pub in_height: u32,
     pub in_width: u32,
-    pub in_plane: u32,
-    pub in_channels: u32,
+    pub in_image: u32,
+    pub in_channel: u32,
+    pub in_slice: u32,
+    pub in_row: u32,
+    pub in_column: u32,
+    pub out_depth: u32,
     pub out_height: u32,
     pub out_width: u32,
-    pub out_plane: u32,
+    pub out_image: u32,
+    pub out_channel: u32,
+    pub out_slice: u32,
+    pub out_row: u32,
+    pub out_column: u32,
+    pub plane_pixels: u32,
     pub out_channels: u32,
     pub group_in: u32,
     pub group_out: u32,
     pub sum_length: u32,
     pub pixels: u32,
+    pub pad_front: i32,
     pub pad_top: i32,
     pub pad_left: i32,
     pub input_offset: u32,
     pub output_offset: u32,
     pub residual_offset: u32,
+    pub weight_offset: u32,
     pub tile_begin: u32,
     pub tile_end: u32,
     pub grid_width: u32,
@@ -38,10 +48,13 @@ pub(crate) struct Params {
     pub tiles_channels: u32,
     pub alpha: f32,
     pub beta: f32,
+    pub kernel_d: u32,
     pub kernel_h: u32,
     pub kernel_w: u32,
+    pub stride_d: u32,
     pub stride_h: u32,
     pub stride_w: u32,
+    pub dilation_d: u32,
     pub dilation_h: u32,
     pub dilation_w: u32,
     pub padding_mode: u32,
@@ -55,32 +68,48 @@ pub(crate) struct Params {
 }
 
 impl Params {
-    /// Everything but the offsets and the segment.
-    pub fn new(problem: &Problem, sizes: &Sizes, tiling: &Tiling) -> Self {
-        let conv = problem.conv();
-        let [_, in_channels, in_height, in_width] = problem.input_shape();
-        let [_, out_channels, out_height, out_width] = problem.output_shape();
-        let needs = Needs::of(problem);
-        let order = KOrder::of(problem);
-        let (alpha, beta) = activation_numbers(problem.epilogue().activation);
+    /// Everything but the offsets and the segment. The output is dense in a workspace if it is `partial`, else where the pass
+    /// has it. The ranges are proved before: every number fits.
+    pub fn new(pass: &Lowered, tiling: &Tiling, weight_offset: u32, partial: bool) -> Self {
+        let order = KOrder::of(pass);
+        let (alpha, beta) = activation_numbers(pass.epilogue.activation);
+        let [slices, rows, columns] = pass.lines;
+        let narrow = |Steps { image, channel, axes: [slice, row, column] }: Steps| {
+            [image, channel, slice, row, column].map(|step| step as u32)
+        };
+        let output = if partial { pass.workspace_steps() } else { pass.output_steps };
+        let [in_image, in_channel, in_slice, in_row, in_column] = narrow(pass.input_steps);
+        let [out_image, out_channel, out_slice, out_row, out_column] = narrow(output);
         Self {
-            in_height,
-            in_width,
-            in_plane: sizes.in_plane,
-            in_channels,
-            out_height,
-            out_width,
-            out_plane: sizes.out_plane,
-            out_channels,
-            group_in: problem.in_channels_per_group(),
-            group_out: problem.out_channels_per_group(),
-            sum_length: sizes.sum_length,
+            in_depth: slices.input,
+            in_height: rows.input,
+            in_width: columns.input,
+            in_image,
+            in_channel,
+            in_slice,
+            in_row,
+            in_column,
+            out_depth: slices.output,
+            out_height: rows.output,
+            out_width: columns.output,
+            out_image,
+            out_channel,
+            out_slice,
+            out_row,
+            out_column,
+            plane_pixels: rows.output * columns.output,
+            out_channels: pass.out_channels(),
+            group_in: pass.group_in,
+            group_out: pass.group_out,
+            sum_length: pass.sum_length() as u32,
             pixels: tiling.pixels,
-            pad_top: sizes.pad_top,
-            pad_left: sizes.pad_left,
+            pad_front: slices.before as i32,
+            pad_top: rows.before as i32,
+            pad_left: columns.before as i32,
             input_offset: 0,
             output_offset: 0,
             residual_offset: 0,
+            weight_offset,
             tile_begin: 0,
             tile_end: 0,
             grid_width: 0,
@@ -91,16 +120,19 @@ impl Params {
             tiles_channels: tiling.tiles_channels,
             alpha,
             beta,
-            kernel_h: conv.kernel_size[0],
-            kernel_w: conv.kernel_size[1],
-            stride_h: conv.stride[0],
-            stride_w: conv.stride[1],
-            dilation_h: conv.dilation[0],
-            dilation_w: conv.dilation[1],
-            padding_mode: conv.padding_mode as u32,
-            activation: activation_code(problem.epilogue().activation),
-            has_bias: needs.bias.into(),
-            has_residual: needs.residual.into(),
+            kernel_d: slices.kernel,
+            kernel_h: rows.kernel,
+            kernel_w: columns.kernel,
+            stride_d: slices.stride,
+            stride_h: rows.stride,
+            stride_w: columns.stride,
+            dilation_d: slices.dilation,
+            dilation_h: rows.dilation,
+            dilation_w: columns.dilation,
+            padding_mode: pass.padding_mode as u32,
+            activation: activation_code(pass.epilogue.activation),
+            has_bias: pass.bias.into(),
+            has_residual: pass.epilogue.residual.into(),
             channel_block: order.block,
             weight_rows: order.rows().min(u64::from(u32::MAX)) as u32,
             splits: tiling.splits,
@@ -149,10 +181,7 @@ mod tests {
         let (_, declared) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some("Params")).unwrap();
         let naga::TypeInner::Struct { members, span } = &declared.inner else { panic!("Params is a struct") };
         let shader: Vec<(&str, u32)> = members.iter().map(|m| (m.name.as_deref().unwrap(), m.offset)).collect();
-        let host = offsets!(in_height in_width in_plane in_channels out_height out_width out_plane out_channels group_in
-            group_out sum_length pixels pad_top pad_left input_offset output_offset residual_offset tile_begin tile_end
-            grid_width part_begin part_end unfinished tiles_pixels tiles_channels alpha beta kernel_h kernel_w stride_h stride_w dilation_h dilation_w
-            padding_mode activation has_bias has_residual channel_block weight_rows splits split_length);
+        let host = offsets!(in_depth in_height in_width in_image in_channel in_slice in_row in_column out_depth out_height out_width out_image out_channel out_slice out_row out_column plane_pixels out_channels group_in group_out sum_length pixels pad_front pad_top pad_left input_offset output_offset residual_offset weight_offset tile_begin tile_end grid_width part_begin part_end unfinished tiles_pixels tiles_channels alpha beta kernel_d kernel_h kernel_w stride_d stride_h stride_w dilation_d dilation_h dilation_w padding_mode activation has_bias has_residual channel_block weight_rows splits split_length);
         assert_eq!(shader, host);
         assert_eq!(*span as usize, size_of::<Params>());
         assert!(*span <= 256, "a segment's parameters take {span} bytes; one dynamic offset step has 256");

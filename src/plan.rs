@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 use std::future::Future;
+use std::sync::Arc;
 
 use crate::bind::{Bound, Buffers};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::Pending;
 use crate::kernels::{Access, Aliasing, Checks, Choice, Depth, Kernel, Part, REDUCE_WORKGROUP, Tiling, reduce_source};
+use crate::lowered::{self, Lowered};
 use crate::params::Params;
 use crate::pipelines::Layout;
 use crate::problem::Problem;
@@ -23,34 +25,40 @@ use crate::weights::{Packing, WeightData, Weights};
 pub struct Plan {
     engine: Engine,
     problem: Problem,
-    /// The problem as the kernel runs it.
-    run: Problem,
+    /// What the kernel runs: the passes that have outputs.
+    passes: Arc<[Lowered]>,
     checks: Checks,
     choice: Choice,
     candidates: Vec<Candidate>,
-    work: Option<Work>,
+    /// What there is to run, in this order; nothing for a problem without outputs.
+    programs: Vec<Program>,
 }
 
-/// What there is to run; a problem without outputs has none.
+/// A shader with its parameters.
 #[derive(Debug, Clone)]
-pub(crate) struct Work {
+pub(crate) struct Program {
+    pub role: Role,
+    /// Number of its pass in the plan.
+    pub pass: usize,
     pub pipeline: wgpu::ComputePipeline,
     /// Parameters without offsets, segment and grid.
     pub params: Params,
+    /// Element of the output that is the first of its pass.
+    pub first_output: u32,
     pub segments: Vec<Segment>,
     /// Whether sums are formed in parts.
     pub split: bool,
-    /// What adds up the sums that several workgroups share; the segments before leave them in the workspace.
-    pub reduce: Option<Reduce>,
 }
 
-/// The second pass of a plan with a workspace.
-#[derive(Debug, Clone)]
-pub(crate) struct Reduce {
-    pub pipeline: wgpu::ComputePipeline,
-    pub segment: Segment,
-    /// Bytes of workspace.
-    pub workspace: u64,
+/// What a program reads and writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// From the input to the output.
+    Convolve,
+    /// From the input to the workspace: partial sums, which several workgroups share.
+    ConvolvePartially,
+    /// From the workspace to the output: adds them up.
+    Reduce,
 }
 
 /// Tiles `begin..end` and a part of their sums, dispatched as a grid of workgroups.
@@ -91,29 +99,41 @@ impl Plan {
             problem: problem.to_string(),
             refusal,
         };
-        let run = problem.as_run();
-        let mut plan = Self { engine, problem, run, checks, choice, candidates, work: None };
-        if problem.output_len() == 0 {
-            return Ok(Box::pin(async { Ok(plan) }));
+        let all = lowered::passes(&problem).map_err(refused)?;
+        let offsets: Vec<u64> = choice.packing().offsets(&all).collect();
+        let with_outputs = all.into_iter().zip(offsets).filter(|(pass, _)| pass.outputs() > 0);
+        let (passes, offsets): (Vec<Lowered>, Vec<u64>) = with_outputs.unzip();
+        let mut plan =
+            Self { engine, problem, passes: passes.into(), checks, choice, candidates, programs: Vec::new() };
+        let mut pending = Vec::new();
+        let mut segments_left = MAX_SEGMENTS;
+        for (number, (pass, weight_offset)) in plan.passes.iter().zip(offsets).enumerate() {
+            ranges::prove(pass).map_err(refused)?;
+            let tiling = choice.tiling(pass).map_err(refused)?;
+            let parts = parts(&plan.engine, &tiling, &choice.depth(pass, checks)).map_err(refused)?;
+            let segments = segments(&plan.engine, &tiling, &parts, segments_left)?;
+            segments_left -= segments.len() as u64;
+            let partial = choice.workspace_of(pass) > 0;
+            // The packed weight is below the limit of a binding, or the kernel had refused.
+            let params = |partial| Params::new(pass, &tiling, weight_offset as u32, partial);
+            let split = parts.len() > 1;
+            let first_output = pass.first_output as u32;
+            pending.push((
+                plan.pipeline(number, Aliasing::default(), split)?,
+                if partial { Role::ConvolvePartially } else { Role::Convolve },
+                (number, params(partial), first_output, segments, split),
+            ));
+            if partial {
+                let segments = vec![reduce_segment(&plan.engine, pass)?];
+                let pipeline = plan.reduce_pipeline(number, Access::Separate)?;
+                pending.push((pipeline, Role::Reduce, (number, params(false), first_output, segments, false)));
+            }
         }
-        let sizes = ranges::prove(&run).map_err(refused)?;
-        let tiling = choice.tiling(&run).map_err(refused)?;
-        let parts = parts(&plan.engine, &tiling, &choice.depth(&run, checks)).map_err(refused)?;
-        let segments = segments(&plan.engine, &tiling, &parts)?;
-        let params = Params::new(&run, &sizes, &tiling);
-        let split = parts.len() > 1;
-        let pipeline = plan.pipeline(Aliasing::default(), split)?;
-        let reduce = match plan.workspace_size() {
-            0 => None,
-            bytes => Some((plan.reduce_pipeline(Access::Separate)?, reduce_segment(&plan)?, bytes)),
-        };
         Ok(Box::pin(async move {
-            let pipeline = pipeline.await?;
-            let reduce = match reduce {
-                Some((pipeline, segment, workspace)) => Some(Reduce { pipeline: pipeline.await?, segment, workspace }),
-                None => None,
-            };
-            plan.work = Some(Work { pipeline, params, segments, split, reduce });
+            for (pipeline, role, (pass, params, first_output, segments, split)) in pending {
+                let pipeline = pipeline.await?;
+                plan.programs.push(Program { role, pass, pipeline, params, first_output, segments, split });
+            }
             Ok(plan)
         }))
     }
@@ -151,7 +171,7 @@ impl Plan {
     /// Bytes of workspace that the kernel needs beside the caller's buffers, where several workgroups share a sum; every
     /// [`Bound`] has one of its own. 0 for most variants.
     pub fn workspace_size(&self) -> u64 {
-        self.choice.workspace(&self.run)
+        self.choice.workspace(&self.passes)
     }
 
     /// Number of segments. A plan whose work exceeds the bound of [`EngineOptions::max_segment_macs`] is divided, so that
@@ -160,7 +180,7 @@ impl Plan {
     ///
     /// [`EngineOptions::max_segment_macs`]: crate::EngineOptions::max_segment_macs
     pub fn segments(&self) -> u32 {
-        self.work.as_ref().map_or(0, |work| work.segments.len() as u32 + u32::from(work.reduce.is_some()))
+        self.programs.iter().map(|program| program.segments.len() as u32).sum()
     }
 
     /// What was chosen and why, in a few lines for a person.
@@ -224,20 +244,25 @@ impl Plan {
         &self.engine
     }
 
-    pub(crate) fn work(&self) -> Option<&Work> {
-        self.work.as_ref()
+    pub(crate) fn programs(&self) -> &[Program] {
+        &self.programs
     }
 
-    /// The pipeline that adds up partial sums, for this kind of access to the residual.
-    pub(crate) fn reduce_pipeline(&self, residual: Access) -> Result<Pending<wgpu::ComputePipeline>> {
-        let source = reduce_source(&self.run, residual)?;
+    /// The pipeline that adds up partial sums of a pass, for this kind of access to the residual.
+    pub(crate) fn reduce_pipeline(&self, pass: usize, residual: Access) -> Result<Pending<wgpu::ComputePipeline>> {
+        let source = reduce_source(&self.passes[pass], residual)?;
         let layout = Layout::Convolution(Aliasing { input: Access::Separate, residual });
         Ok(self.engine.pipeline(source, self.checks, layout, "wgpu-conv: reduce"))
     }
 
-    /// The pipeline for this kind of aliasing.
-    pub(crate) fn pipeline(&self, aliasing: Aliasing, split: bool) -> Result<Pending<wgpu::ComputePipeline>> {
-        let source = self.choice.source(&self.run, aliasing, split)?;
+    /// The pipeline of a pass for this kind of aliasing.
+    pub(crate) fn pipeline(
+        &self,
+        pass: usize,
+        aliasing: Aliasing,
+        split: bool,
+    ) -> Result<Pending<wgpu::ComputePipeline>> {
+        let source = self.choice.source(&self.passes[pass], aliasing, split)?;
         let label = match self.choice.kernel {
             Kernel::Direct => "wgpu-conv: direct",
             Kernel::Broadcast => "wgpu-conv: broadcast",
@@ -252,15 +277,18 @@ impl Plan {
 impl Plan {
     /// Only the first step of every sum is added up.
     pub(crate) fn shorten_sums(&mut self) {
-        let depth = self.choice.depth(&self.run, self.checks);
-        for segment in self.work.iter_mut().flat_map(|work| &mut work.segments) {
-            segment.part.end = depth.step.min(segment.part.end);
+        for program in &mut self.programs {
+            let depth = self.choice.depth(&self.passes[program.pass], self.checks);
+            for segment in &mut program.segments {
+                segment.part.end = depth.step.min(segment.part.end);
+            }
         }
     }
 
     /// The last tile is left out.
     pub(crate) fn drop_last_tile(&mut self) {
-        if let Some(segment) = self.work.as_mut().and_then(|work| work.segments.last_mut()) {
+        let convolution = self.programs.iter_mut().rfind(|program| program.role != Role::Reduce);
+        if let Some(segment) = convolution.and_then(|program| program.segments.last_mut()) {
             segment.end -= 1;
         }
     }
@@ -268,7 +296,9 @@ impl Plan {
     pub(crate) async fn replace_shader(&mut self, source: String) -> Result<()> {
         let layout = Layout::Convolution(Aliasing::default());
         let pipeline = self.engine.pipeline(source, self.checks, layout, "wgpu-conv: damaged").await?;
-        self.work.iter_mut().for_each(|work| work.pipeline = pipeline.clone());
+        for program in self.programs.iter_mut().filter(|program| program.role != Role::Reduce) {
+            program.pipeline = pipeline.clone();
+        }
         Ok(())
     }
 }
@@ -302,9 +332,9 @@ impl Plan {
 }
 
 /// The addition of partial sums, of a few numbers each: a single segment.
-fn reduce_segment(plan: &Plan) -> Result<Segment> {
-    let workgroups = plan.problem.output_len().div_ceil(REDUCE_WORKGROUP);
-    let grid = plan.engine.grid(workgroups)?;
+fn reduce_segment(engine: &Engine, pass: &Lowered) -> Result<Segment> {
+    let workgroups = pass.outputs().div_ceil(REDUCE_WORKGROUP);
+    let grid = engine.grid(workgroups)?;
     Ok(Segment { begin: 0, end: workgroups as u32, part: Part { begin: 0, end: 0 }, unfinished: false, grid })
 }
 
@@ -319,14 +349,14 @@ fn parts(engine: &Engine, tiling: &Tiling, depth: &Depth) -> Result<Vec<Part>, S
 
 /// Divides the tiles so that no segment has more multiply-adds than the engine's bound (or more than one part of one tile,
 /// where that exceeds it), nor more workgroups than a grid can have. The parts of a tile follow each other.
-fn segments(engine: &Engine, tiling: &Tiling, parts: &[Part]) -> Result<Vec<Segment>> {
+fn segments(engine: &Engine, tiling: &Tiling, parts: &[Part], at_most: u64) -> Result<Vec<Segment>> {
     let per_dimension = u64::from(engine.capabilities().limits.max_compute_workgroups_per_dimension);
     let most_tiles = per_dimension.saturating_mul(per_dimension).max(1);
     let part_macs = tiling.tile_macs.div_ceil(parts.len() as u64).max(1);
     let most = (engine.max_segment_macs() / part_macs).clamp(1, most_tiles);
     let step = most.min(tiling.tiles.into()).max(1) as u32;
     let count = u64::from(tiling.tiles.div_ceil(step)).saturating_mul(parts.len() as u64);
-    if count > MAX_SEGMENTS {
+    if count > at_most {
         return Err(Error::TooLarge {
             what: "the number of segments",
             factors: format!(

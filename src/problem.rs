@@ -1,40 +1,230 @@
 //! [`Problem`]: a convolution with one input shape. All shape arithmetic and validation, without a GPU.
 
-use std::fmt;
-
-use crate::conv::{Conv2d, Padding, PaddingMode, Sides};
+use crate::conv::{Conv, ConvTranspose, Padding, PaddingMode};
 use crate::epilogue::Epilogue;
 use crate::error::{Error, Result};
+use crate::shape::{MAX_AXES, Shape, shape_string};
 
-/// A [`Conv2d`] applied to an input of one shape, with an [`Epilogue`]: checked, with every derived size.
+/// What kind of convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Op {
+    /// `torch.nn.Conv1d` to `Conv3d`.
+    #[default]
+    Conv,
+    /// `torch.nn.ConvTranspose1d` to `ConvTranspose3d`.
+    ConvTranspose,
+}
+
+/// Padding whose number of axes is known at run time; see [`Padding`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnyPadding {
+    /// Before and after each axis.
+    Explicit(Vec<[u32; 2]>),
+    /// [`Padding::Same`].
+    Same,
+    /// [`Padding::SameLower`].
+    SameLower,
+    /// [`Padding::Valid`].
+    Valid,
+}
+
+/// The hyper-parameters of a convolution whose kind and number of axes are known at run time only: what [`Conv`] and
+/// [`ConvTranspose`] become, and what programs use that read them from files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameters {
+    /// The kind of convolution.
+    pub op: Op,
+    /// Channels of the input.
+    pub in_channels: u32,
+    /// Channels of the output.
+    pub out_channels: u32,
+    /// Size of the weight along each axis: one to three of them, outermost first. All other lists have as many.
+    pub kernel_size: Vec<u32>,
+    /// Step between neighbouring outputs (transposed: between the outputs of neighbouring inputs).
+    pub stride: Vec<u32>,
+    /// Padding.
+    pub padding: AnyPadding,
+    /// Distance between neighbouring taps.
+    pub dilation: Vec<u32>,
+    /// Additional outputs at the end, of a transposed convolution; 0 otherwise.
+    pub output_padding: Vec<u32>,
+    /// Number of independent groups of channels.
+    pub groups: u32,
+    /// Whether a bias is added to each output channel.
+    pub bias: bool,
+    /// What padded elements hold.
+    pub padding_mode: PaddingMode,
+}
+
+impl Parameters {
+    /// The convolution that a weight of this shape belongs to: (out_channels, in_channels / groups, …), for a transposed one
+    /// (in_channels, out_channels / groups, …), with one to three spatial axes. The other parameters at their defaults.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of axes, [`Error::TooLarge`] if the channels of all groups do not fit 32 bits.
+    pub fn from_weight_shape(op: Op, shape: &[u32], groups: u32) -> Result<Self> {
+        let [first, second, kernel_size @ ..] = shape else { return Err(wrong_rank("weight", shape)) };
+        let axes = kernel_size.len();
+        if !(1..=MAX_AXES).contains(&axes) {
+            return Err(wrong_rank("weight", shape));
+        }
+        let all = second.checked_mul(groups).ok_or_else(|| Error::TooLarge {
+            what: "the number of channels",
+            factors: format!("{second} per group × {groups} groups"),
+            limit: format!("{}", u32::MAX),
+        })?;
+        let (in_channels, out_channels) = match op {
+            Op::Conv => (all, *first),
+            Op::ConvTranspose => (*first, all),
+        };
+        Ok(Self {
+            op,
+            in_channels,
+            out_channels,
+            kernel_size: kernel_size.to_vec(),
+            stride: vec![1; axes],
+            padding: AnyPadding::Explicit(vec![[0, 0]; axes]),
+            dilation: vec![1; axes],
+            output_padding: vec![0; axes],
+            groups,
+            bias: true,
+            padding_mode: PaddingMode::Zeros,
+        })
+    }
+}
+
+fn wrong_rank(tensor: &'static str, shape: &[u32]) -> Error {
+    let required = "two sizes and one for each of one to three spatial axes".into();
+    Error::Shape { tensor, actual: shape_string(shape), required }
+}
+
+/// A typed description of a convolution: [`Conv1d`](crate::Conv1d) to [`Conv3d`](crate::Conv3d),
+/// [`ConvTranspose1d`](crate::ConvTranspose1d) to [`ConvTranspose3d`](crate::ConvTranspose3d).
+pub trait Convolution: sealed::Sealed {
+    /// Shape of its input, (N, in_channels, …).
+    type InputShape: AsRef<[u32]>;
+
+    /// The same, with kind and number of axes as values.
+    fn parameters(&self) -> Parameters;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl<const D: usize> Sealed for super::Conv<D> {}
+    impl<const D: usize> Sealed for super::ConvTranspose<D> {}
+}
+
+macro_rules! convolutions {
+    ($($dimensions:literal $rank:literal)*) => { $(
+        impl Convolution for Conv<$dimensions> {
+            type InputShape = [u32; $rank];
+
+            fn parameters(&self) -> Parameters {
+                Parameters {
+                    op: Op::Conv,
+                    in_channels: self.in_channels,
+                    out_channels: self.out_channels,
+                    kernel_size: self.kernel_size.to_vec(),
+                    stride: self.stride.to_vec(),
+                    padding: self.padding.into(),
+                    dilation: self.dilation.to_vec(),
+                    output_padding: vec![0; $dimensions],
+                    groups: self.groups,
+                    bias: self.bias,
+                    padding_mode: self.padding_mode,
+                }
+            }
+        }
+
+        impl Convolution for ConvTranspose<$dimensions> {
+            type InputShape = [u32; $rank];
+
+            fn parameters(&self) -> Parameters {
+                Parameters {
+                    op: Op::ConvTranspose,
+                    in_channels: self.in_channels,
+                    out_channels: self.out_channels,
+                    kernel_size: self.kernel_size.to_vec(),
+                    stride: self.stride.to_vec(),
+                    padding: self.padding.into(),
+                    dilation: self.dilation.to_vec(),
+                    output_padding: self.output_padding.to_vec(),
+                    groups: self.groups,
+                    bias: self.bias,
+                    padding_mode: self.padding_mode,
+                }
+            }
+        }
+    )* };
+}
+
+convolutions!(1 3 2 4 3 5);
+
+impl<const D: usize> From<Padding<D>> for AnyPadding {
+    fn from(padding: Padding<D>) -> Self {
+        match padding {
+            Padding::Explicit(sides) => Self::Explicit(sides.to_vec()),
+            Padding::Same => Self::Same,
+            Padding::SameLower => Self::SameLower,
+            Padding::Valid => Self::Valid,
+        }
+    }
+}
+
+/// How padding was given: its amounts are resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PaddingName {
+    Explicit,
+    Same,
+    SameLower,
+    Valid,
+}
+
+/// A convolution applied to an input of one shape, with an [`Epilogue`]: checked, with every derived size.
 ///
-/// Tensors are row-major: input (N, C_in, H, W), weight (C_out, C_in / groups, KH, KW), output (N, C_out, OH, OW).
+/// Tensors are row-major: input (N, C_in, spatial…), weight (C_out, C_in / groups, kernel…) or, of a transposed convolution,
+/// (C_in, C_out / groups, kernel…), output (N, C_out, spatial…). There are one to three spatial axes, outermost first:
+/// columns, or rows and columns, or slices, rows and columns.
 ///
 /// A problem can be written as one short string and read back:
 ///
 /// ```
-/// use wgpu_conv::{Conv2d, Problem};
+/// use wgpu_conv::{Conv1d, Conv2d, Problem};
 ///
 /// let conv = Conv2d::new(64, 128, 3).stride(2).padding(1);
 /// let problem = Problem::new(&conv, [8, 64, 56, 56])?;
 /// assert_eq!(problem.output_shape(), [8, 128, 28, 28]);
 /// assert_eq!(problem.to_string(), "n8c64h56w56o128k3s2p1");
 /// assert_eq!("n8c64h56w56o128k3s2p1".parse::<Problem>()?, problem);
+/// assert_eq!(Problem::new(&Conv1d::new(1, 512, 10).stride(5), [1, 1, 16000])?.output_shape(), [1, 512, 3199]);
 /// # Ok::<(), wgpu_conv::Error>(())
 /// ```
 ///
 /// See [`problem_string`](crate::problem_string) for the grammar.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Problem {
-    conv: Conv2d,
+    op: Op,
+    in_channels: u32,
+    out_channels: u32,
+    groups: u32,
+    bias: bool,
+    padding_mode: PaddingMode,
+    /// Number of spatial axes. In the arrays below they are the last ones; those before them are neutral.
+    dimensions: usize,
+    kernel_size: [u32; MAX_AXES],
+    stride: [u32; MAX_AXES],
+    dilation: [u32; MAX_AXES],
+    output_padding: [u32; MAX_AXES],
+    padding_name: PaddingName,
+    padding: [[u32; 2]; MAX_AXES],
+    input: Shape,
+    output: Shape,
     epilogue: Epilogue,
-    input: [u32; 4],
-    output: [u32; 4],
-    padding: Sides,
 }
 
 impl Problem {
-    /// Checks `conv` against an input of shape (N, C_in, H, W).
+    /// Checks `conv` against an input of shape (N, C_in, spatial…).
     ///
     /// A batch of 0 and 0 input channels are legal, as in PyTorch: the first has no outputs, the second has outputs
     /// that hold only the bias (and the epilogue).
@@ -42,31 +232,72 @@ impl Problem {
     /// # Errors
     /// [`Error::Parameter`], [`Error::Groups`], [`Error::Shape`], [`Error::EmptyOutput`], [`Error::PaddingTooLarge`],
     /// or [`Error::TooLarge`] where a count of elements, bytes or multiply-adds does not fit 64 bits.
-    pub fn new(conv: &Conv2d, input_shape: [u32; 4]) -> Result<Self> {
-        check_parameters(conv)?;
-        let [batch, channels, height, width] = input_shape;
-        if channels != conv.in_channels {
-            return Err(Error::Shape {
-                tensor: "input",
-                actual: shape_string(&input_shape),
-                required: format!(
-                    "(N, {}, H, W): the convolution has in_channels = {}",
-                    conv.in_channels, conv.in_channels
-                ),
+    pub fn new<C: Convolution>(conv: &C, input_shape: C::InputShape) -> Result<Self> {
+        Self::from_parameters(&conv.parameters(), input_shape.as_ref())
+    }
+
+    /// As [`Problem::new`], with kind and number of axes known at run time only.
+    ///
+    /// # Errors
+    /// As [`Problem::new`], and [`Error::Parameter`] where a list does not have one number for each spatial axis.
+    pub fn from_parameters(parameters: &Parameters, input_shape: &[u32]) -> Result<Self> {
+        let dimensions = parameters.kernel_size.len();
+        if !(1..=MAX_AXES).contains(&dimensions) {
+            return Err(Error::Parameter {
+                parameter: "kernel_size",
+                actual: format!("{dimensions} numbers"),
+                required: "one number for each of one to three spatial axes".into(),
             });
         }
-        for (size, name) in [(height, "input height"), (width, "input width")] {
-            at_least_one(name, size)?;
+        if input_shape.len() != 2 + dimensions || input_shape[1] != parameters.in_channels {
+            let axes = [", W", ", H, W", ", D, H, W"][dimensions - 1];
+            let channels = parameters.in_channels;
+            return Err(Error::Shape {
+                tensor: "input",
+                actual: shape_string(input_shape),
+                required: format!("(N, {channels}{axes}): the convolution has in_channels = {channels}"),
+            });
         }
-        let [rows, columns] = [0, 1].map(|axis| resolve_axis(conv, axis, input_shape[2 + axis]));
-        let (rows, columns) = (rows?, columns?);
-        let problem = Self {
-            conv: *conv,
-            epilogue: Epilogue::NONE,
-            input: input_shape,
-            output: [batch, conv.out_channels, rows.output, columns.output],
-            padding: Sides { top: rows.before, bottom: rows.after, left: columns.before, right: columns.after },
+        let (padding_name, sides) = match &parameters.padding {
+            AnyPadding::Explicit(sides) => (PaddingName::Explicit, per_axis("padding", dimensions, sides, [0, 0])?),
+            AnyPadding::Same => (PaddingName::Same, [[0, 0]; MAX_AXES]),
+            AnyPadding::SameLower => (PaddingName::SameLower, [[0, 0]; MAX_AXES]),
+            AnyPadding::Valid => (PaddingName::Valid, [[0, 0]; MAX_AXES]),
         };
+        let mut problem = Self {
+            op: parameters.op,
+            in_channels: parameters.in_channels,
+            out_channels: parameters.out_channels,
+            groups: parameters.groups,
+            bias: parameters.bias,
+            padding_mode: parameters.padding_mode,
+            dimensions,
+            kernel_size: per_axis("kernel_size", dimensions, &parameters.kernel_size, 1)?,
+            stride: per_axis("stride", dimensions, &parameters.stride, 1)?,
+            dilation: per_axis("dilation", dimensions, &parameters.dilation, 1)?,
+            output_padding: per_axis("output_padding", dimensions, &parameters.output_padding, 0)?,
+            padding_name,
+            padding: sides,
+            input: Shape::new(input_shape.iter().copied()),
+            output: Shape::new([]),
+            epilogue: Epilogue::NONE,
+        };
+        problem.check_parameters()?;
+        let mut output = vec![input_shape[0], parameters.out_channels];
+        for axis in MAX_AXES - dimensions..MAX_AXES {
+            let size = input_shape[2 + axis + dimensions - MAX_AXES];
+            if size == 0 {
+                return Err(Error::Parameter {
+                    parameter: ["input depth", "input height", "input width"][axis],
+                    actual: "0".into(),
+                    required: "at least 1".into(),
+                });
+            }
+            let resolved = problem.resolve_axis(axis, size)?;
+            problem.padding[axis] = resolved.padding;
+            output.push(resolved.output);
+        }
+        problem.output = Shape::new(output);
         problem.check_counts()?;
         Ok(problem)
     }
@@ -81,8 +312,97 @@ impl Problem {
     }
 
     /// The hyper-parameters.
-    pub fn conv(&self) -> &Conv2d {
-        &self.conv
+    pub fn parameters(&self) -> Parameters {
+        Parameters {
+            op: self.op,
+            in_channels: self.in_channels,
+            out_channels: self.out_channels,
+            kernel_size: self.kernel_size().to_vec(),
+            stride: self.stride().to_vec(),
+            padding: match self.padding_name {
+                PaddingName::Explicit => AnyPadding::Explicit(self.padding().to_vec()),
+                PaddingName::Same => AnyPadding::Same,
+                PaddingName::SameLower => AnyPadding::SameLower,
+                PaddingName::Valid => AnyPadding::Valid,
+            },
+            dilation: self.dilation().to_vec(),
+            output_padding: self.output_padding().to_vec(),
+            groups: self.groups,
+            bias: self.bias,
+            padding_mode: self.padding_mode,
+        }
+    }
+
+    /// The same convolution with the same epilogue, for an input of another shape.
+    ///
+    /// # Errors
+    /// As [`Problem::new`].
+    pub fn with_input(&self, input_shape: &[u32]) -> Result<Self> {
+        Self::from_parameters(&self.parameters(), input_shape)?.with_epilogue(self.epilogue)
+    }
+
+    /// The kind of convolution.
+    pub fn op(&self) -> Op {
+        self.op
+    }
+
+    /// Number of spatial axes: 1 to 3.
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    /// Channels of the input.
+    pub fn in_channels(&self) -> u32 {
+        self.in_channels
+    }
+
+    /// Channels of the output.
+    pub fn out_channels(&self) -> u32 {
+        self.out_channels
+    }
+
+    /// Number of groups.
+    pub fn groups(&self) -> u32 {
+        self.groups
+    }
+
+    /// Whether there is a bias.
+    pub fn bias(&self) -> bool {
+        self.bias
+    }
+
+    /// What padded elements hold.
+    pub fn padding_mode(&self) -> PaddingMode {
+        self.padding_mode
+    }
+
+    /// Size of the weight along each spatial axis.
+    pub fn kernel_size(&self) -> &[u32] {
+        &self.kernel_size[MAX_AXES - self.dimensions..]
+    }
+
+    /// Stride along each spatial axis.
+    pub fn stride(&self) -> &[u32] {
+        &self.stride[MAX_AXES - self.dimensions..]
+    }
+
+    /// Dilation along each spatial axis.
+    pub fn dilation(&self) -> &[u32] {
+        &self.dilation[MAX_AXES - self.dimensions..]
+    }
+
+    /// Additional outputs at the end of each spatial axis, of a transposed convolution.
+    pub fn output_padding(&self) -> &[u32] {
+        &self.output_padding[MAX_AXES - self.dimensions..]
+    }
+
+    /// The padding in elements before and after each spatial axis, with `Same` and its kin resolved.
+    pub fn padding(&self) -> &[[u32; 2]] {
+        &self.padding[MAX_AXES - self.dimensions..]
+    }
+
+    pub(crate) fn padding_name(&self) -> PaddingName {
+        self.padding_name
     }
 
     /// What happens to each sum.
@@ -90,79 +410,77 @@ impl Problem {
         self.epilogue
     }
 
-    /// (N, C_in, H, W).
-    pub fn input_shape(&self) -> [u32; 4] {
+    /// (N, C_in, spatial…).
+    pub fn input_shape(&self) -> Shape {
         self.input
     }
 
-    /// (C_out, C_in / groups, KH, KW).
-    pub fn weight_shape(&self) -> [u32; 4] {
-        self.conv.weight_shape()
+    /// (C_out, C_in / groups, kernel…); of a transposed convolution (C_in, C_out / groups, kernel…).
+    pub fn weight_shape(&self) -> Shape {
+        let outer = match self.op {
+            Op::Conv => [self.out_channels, self.in_channels_per_group()],
+            Op::ConvTranspose => [self.in_channels, self.out_channels_per_group()],
+        };
+        Shape::new(outer.into_iter().chain(self.kernel_size().iter().copied()))
     }
 
-    /// (N, C_out, OH, OW).
-    pub fn output_shape(&self) -> [u32; 4] {
+    /// (N, C_out, spatial…).
+    pub fn output_shape(&self) -> Shape {
         self.output
     }
 
-    /// The padding in elements, with `Same` and its kin resolved.
-    pub fn padding(&self) -> Sides {
-        self.padding
-    }
-
-    /// Rows and columns of input that one output depends on: `dilation * (kernel_size - 1) + 1`.
-    pub fn receptive_field(&self) -> [u64; 2] {
-        [0, 1].map(|axis| extent(&self.conv, axis))
+    /// What the kernel covers along each spatial axis: `dilation * (kernel_size - 1) + 1`.
+    pub fn receptive_field(&self) -> Vec<u64> {
+        (MAX_AXES - self.dimensions..MAX_AXES).map(|axis| self.extent(axis)).collect()
     }
 
     /// Input channels of one group.
     pub fn in_channels_per_group(&self) -> u32 {
-        self.conv.in_channels / self.conv.groups
+        self.in_channels / self.groups
     }
 
     /// Output channels of one group.
     pub fn out_channels_per_group(&self) -> u32 {
-        self.conv.out_channels / self.conv.groups
+        self.out_channels / self.groups
     }
 
-    /// The same convolution as kernels run it: where every output depends on one input pixel, and all pixels are used (1×1,
-    /// stride 1, no padding), an image is one long row, which divides into tiles with less waste than many short ones.
-    pub(crate) fn as_run(&self) -> Self {
-        let plain = self.conv.kernel_size == [1, 1] && self.conv.stride == [1, 1] && self.padding == Sides::default();
-        let [batch, channels, height, width] = self.input;
-        match height.checked_mul(width) {
-            Some(pixels) if plain => Self {
-                input: [batch, channels, 1, pixels],
-                output: [batch, self.conv.out_channels, 1, pixels],
-                ..*self
-            },
-            _ => *self,
-        }
-    }
-
-    /// Products added up for one output: K = C_in / groups · KH · KW.
+    /// Most products that are added up for one output. Of a convolution K = C_in / groups · taps; an output of a transposed
+    /// one meets only every stride-th tap along an axis.
     pub fn sum_length(&self) -> u64 {
-        self.weight_shape()[1..].iter().map(|&size| u64::from(size)).product()
+        let taps = |axis: usize| match self.op {
+            Op::Conv => u64::from(self.kernel_size[axis]),
+            Op::ConvTranspose => {
+                let apart = self.stride[axis] / greatest_common_divisor(self.stride[axis], self.dilation[axis]);
+                u64::from(self.kernel_size[axis].div_ceil(apart))
+            }
+        };
+        u64::from(self.in_channels_per_group()) * (0..MAX_AXES).map(taps).product::<u64>()
     }
 
     /// Elements of the input.
     pub fn input_len(&self) -> u64 {
-        product(&self.input)
+        self.input.elements()
     }
 
     /// Elements of the weight.
     pub fn weight_len(&self) -> u64 {
-        product(&self.weight_shape())
+        self.weight_shape().elements()
     }
 
     /// Elements of the output.
     pub fn output_len(&self) -> u64 {
-        product(&self.output)
+        self.output.elements()
     }
 
-    /// Multiply-adds: outputs times K, padding counted as if it were multiplied.
+    /// Multiply-adds: outputs times K, padding counted as if it were multiplied; of a transposed convolution inputs times
+    /// the taps and channels that each of them meets.
     pub fn macs(&self) -> u64 {
-        self.output_len() * self.sum_length()
+        match self.op {
+            Op::Conv => self.output_len() * self.sum_length(),
+            Op::ConvTranspose => {
+                self.input_len() * self.weight_shape()[1..].iter().map(|&s| u64::from(s)).product::<u64>()
+            }
+        }
     }
 
     /// Floating-point operations: two for each multiply-add, as usual for convolutions.
@@ -172,9 +490,122 @@ impl Problem {
 
     /// Bytes that must move at least once in f32: input, weight, bias, residual and output, each once.
     pub fn bytes(&self) -> u64 {
-        let bias = if self.conv.bias { u64::from(self.conv.out_channels) } else { 0 };
+        let bias = if self.bias { u64::from(self.out_channels) } else { 0 };
         let residual = if self.epilogue.residual { self.output_len() } else { 0 };
         4 * (self.input_len() + self.weight_len() + bias + residual + self.output_len())
+    }
+
+    /// Along one of the three axes, of which leading ones may be neutral.
+    pub(crate) fn extent(&self, axis: usize) -> u64 {
+        u64::from(self.dilation[axis]) * (u64::from(self.kernel_size[axis]) - 1) + 1
+    }
+
+    /// Kernel size, stride, dilation and padding along three axes, of which leading ones may be neutral.
+    pub(crate) fn axes(&self) -> [Axis; MAX_AXES] {
+        let ([_, _, input @ ..], [_, _, output @ ..]) = (self.input.five(), self.output.five());
+        std::array::from_fn(|axis| Axis {
+            input: input[axis],
+            output: output[axis],
+            kernel: self.kernel_size[axis],
+            stride: self.stride[axis],
+            dilation: self.dilation[axis],
+            before: self.padding[axis][0],
+        })
+    }
+
+    fn check_parameters(&self) -> Result<()> {
+        let at_least_one = |parameter: &'static str, actual: u32| match actual {
+            0 => Err(Error::Parameter { parameter, actual: "0".into(), required: "at least 1".into() }),
+            _ => Ok(()),
+        };
+        at_least_one("groups", self.groups)?;
+        at_least_one("out_channels", self.out_channels)?;
+        for (name, values) in [("kernel_size", self.kernel_size), ("stride", self.stride), ("dilation", self.dilation)]
+        {
+            values.into_iter().try_for_each(|value| at_least_one(name, value))?;
+        }
+        for (parameter, channels) in [("in_channels", self.in_channels), ("out_channels", self.out_channels)] {
+            if channels % self.groups != 0 {
+                return Err(Error::Groups { parameter, channels, groups: self.groups });
+            }
+        }
+        if self.op == Op::ConvTranspose && self.padding_mode != PaddingMode::Zeros {
+            return Err(Error::Parameter {
+                parameter: "padding_mode",
+                actual: self.padding_mode.name().into(),
+                required: "zeros: no other mode is defined for a transposed convolution".into(),
+            });
+        }
+        for (axis, &output_padding) in self.output_padding.iter().enumerate().filter(|&(_, &number)| number != 0) {
+            let [stride, dilation] = [self.stride[axis], self.dilation[axis]];
+            let required = match self.op {
+                Op::ConvTranspose if output_padding < stride.max(dilation) => continue,
+                Op::ConvTranspose => {
+                    format!("below {}, the larger of stride {stride} and dilation {dilation}", stride.max(dilation))
+                }
+                Op::Conv => "0: only transposed convolutions have it".into(),
+            };
+            return Err(Error::Parameter { parameter: "output_padding", actual: output_padding.to_string(), required });
+        }
+        Ok(())
+    }
+
+    /// Output size and padding along one axis.
+    fn resolve_axis(&self, axis: usize, size: u32) -> Result<Resolved> {
+        let name = ["slices", "rows", "columns"][axis];
+        let narrow = |value: u64, what| {
+            u32::try_from(value).map_err(|_| Error::TooLarge {
+                what,
+                factors: format!("{value} {name}"),
+                limit: format!("{}", u32::MAX),
+            })
+        };
+        let (stride, extent, wide) = (u64::from(self.stride[axis]), self.extent(axis), u64::from(size));
+        // Along the axis without any padding: of a transposed convolution the outputs, of the other kind what the outputs of
+        // `Same` need.
+        let (same, covered) = match self.op {
+            Op::Conv => {
+                let same = wide.div_ceil(stride);
+                (same, (same - 1) * stride + extent)
+            }
+            // Every factor is below 2^32, so that no sum reaches 2^64.
+            Op::ConvTranspose => {
+                (wide * stride, ((wide - 1) * stride).saturating_add(extent) + u64::from(self.output_padding[axis]))
+            }
+        };
+        let [before, after] = match self.padding_name {
+            PaddingName::Explicit => self.padding[axis],
+            PaddingName::Valid => [0, 0],
+            PaddingName::Same | PaddingName::SameLower => {
+                let total = covered.saturating_sub(if self.op == Op::Conv { wide } else { same });
+                let smaller = narrow(total / 2, "the padding")?;
+                let larger = narrow(total - total / 2, "the padding")?;
+                if self.padding_name == PaddingName::Same { [smaller, larger] } else { [larger, smaller] }
+            }
+        };
+        if self.op == Op::ConvTranspose {
+            let output = match self.padding_name {
+                PaddingName::Same | PaddingName::SameLower => same,
+                _ => covered.saturating_sub(u64::from(before) + u64::from(after)),
+            };
+            if output == 0 {
+                return Err(Error::EmptyTransposed { axis: name, size, covered, before, after });
+            }
+            return Ok(Resolved { padding: [before, after], output: narrow(output, "the output size")? });
+        }
+        for padding in [before, after] {
+            let relation = match self.padding_mode {
+                PaddingMode::Reflect if padding >= size => "more than",
+                PaddingMode::Circular if padding > size => "at least",
+                _ => continue,
+            };
+            return Err(Error::PaddingTooLarge { mode: self.padding_mode.name(), axis: name, padding, relation, size });
+        }
+        let padded = wide + u64::from(before) + u64::from(after);
+        if extent > padded {
+            return Err(Error::EmptyOutput { axis: name, size, before, after, extent });
+        }
+        Ok(Resolved { padding: [before, after], output: narrow((padded - extent) / stride + 1, "the output size")? })
     }
 
     fn check_counts(&self) -> Result<()> {
@@ -187,112 +618,58 @@ impl Problem {
             ("the number of output elements", self.output),
         ] {
             if product_wide(&shape) > limit {
-                return Err(too_large(what, shape_string(&shape)));
+                return Err(too_large(what, shape.to_string()));
             }
         }
-        if u128::from(self.output_len()) * product_wide(&self.weight_shape()[1..]) > limit {
-            let factors = format!("{} outputs × {}", self.output_len(), shape_string(&self.weight_shape()[1..]));
+        let weight = self.weight_shape();
+        let (outer, what) = match self.op {
+            Op::Conv => (self.output_len(), "outputs"),
+            Op::ConvTranspose => (self.input_len(), "inputs"),
+        };
+        if u128::from(outer).saturating_mul(product_wide(&weight[1..])) > limit {
+            let factors = format!("{outer} {what} × {}", shape_string(&weight[1..]));
             return Err(too_large("the number of multiply-adds", factors));
         }
         Ok(())
     }
 }
 
-/// A shape as `(1, 64, 56, 56)`.
-pub(crate) fn shape_string<T: fmt::Display>(shape: &[T]) -> String {
-    let sizes: Vec<String> = shape.iter().map(ToString::to_string).collect();
-    format!("({})", sizes.join(", "))
+/// What a problem is along one spatial axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Axis {
+    pub input: u32,
+    pub output: u32,
+    pub kernel: u32,
+    pub stride: u32,
+    pub dilation: u32,
+    /// Padding before the first element.
+    pub before: u32,
 }
 
-fn product(shape: &[u32]) -> u64 {
-    shape.iter().map(|&size| u64::from(size)).product()
-}
-
-/// Saturates instead of overflowing: four 32-bit sizes always fit 128 bits.
-fn product_wide(shape: &[u32]) -> u128 {
-    shape.iter().map(|&size| u128::from(size)).product()
-}
-
-fn at_least_one(parameter: &'static str, actual: u32) -> Result<()> {
-    if actual == 0 {
-        return Err(Error::Parameter { parameter, actual: "0".into(), required: "at least 1".into() });
-    }
-    Ok(())
-}
-
-fn check_parameters(conv: &Conv2d) -> Result<()> {
-    at_least_one("groups", conv.groups)?;
-    at_least_one("out_channels", conv.out_channels)?;
-    for (name, values) in [("kernel_size", conv.kernel_size), ("stride", conv.stride), ("dilation", conv.dilation)] {
-        values.into_iter().try_for_each(|value| at_least_one(name, value))?;
-    }
-    for (parameter, channels) in [("in_channels", conv.in_channels), ("out_channels", conv.out_channels)] {
-        if channels % conv.groups != 0 {
-            return Err(Error::Groups { parameter, channels, groups: conv.groups });
-        }
-    }
-    Ok(())
-}
-
-fn extent(conv: &Conv2d, axis: usize) -> u64 {
-    u64::from(conv.dilation[axis]) * (u64::from(conv.kernel_size[axis]) - 1) + 1
-}
-
-struct Axis {
-    before: u32,
-    after: u32,
+struct Resolved {
+    padding: [u32; 2],
     output: u32,
 }
 
-/// Output size and padding along one axis (0: rows, 1: columns).
-fn resolve_axis(conv: &Conv2d, axis: usize, size: u32) -> Result<Axis> {
-    let name = ["rows", "columns"][axis];
-    let (stride, extent) = (u64::from(conv.stride[axis]), extent(conv, axis));
-    let narrow = |value: u64, what| {
-        u32::try_from(value).map_err(|_| Error::TooLarge {
-            what,
-            factors: format!("{value} {name}"),
-            limit: format!("{}", u32::MAX),
-        })
-    };
-    let (before, after) = match conv.padding {
-        Padding::Explicit(sides) => [(sides.top, sides.bottom), (sides.left, sides.right)][axis],
-        Padding::Valid => (0, 0),
-        Padding::Same | Padding::SameLower => {
-            let output = u64::from(size).div_ceil(stride);
-            let total = ((output - 1) * stride + extent).saturating_sub(u64::from(size));
-            let smaller = narrow(total / 2, "the padding")?;
-            let larger = narrow(total - total / 2, "the padding")?;
-            if conv.padding == Padding::Same { (smaller, larger) } else { (larger, smaller) }
-        }
-    };
-    for padding in [before, after] {
-        let relation = match conv.padding_mode {
-            PaddingMode::Reflect if padding >= size => "more than",
-            PaddingMode::Circular if padding > size => "at least",
-            _ => continue,
-        };
-        return Err(Error::PaddingTooLarge { mode: conv.padding_mode.name(), axis: name, padding, relation, size });
+/// One value for each of three axes, from a list for the last `dimensions` of them.
+fn per_axis<T: Copy>(parameter: &'static str, dimensions: usize, values: &[T], neutral: T) -> Result<[T; MAX_AXES]> {
+    if values.len() != dimensions {
+        return Err(Error::Parameter {
+            parameter,
+            actual: format!("{} numbers", values.len()),
+            required: format!("{dimensions} numbers, one for each spatial axis"),
+        });
     }
-    let padded = u64::from(size) + u64::from(before) + u64::from(after);
-    if extent > padded {
-        return Err(Error::EmptyOutput { axis: name, size, before, after, extent });
-    }
-    let output = narrow((padded - extent) / stride + 1, "the output size")?;
-    Ok(Axis { before, after, output })
+    let mut all = [neutral; MAX_AXES];
+    all[MAX_AXES - dimensions..].copy_from_slice(values);
+    Ok(all)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Saturates instead of overflowing.
+fn product_wide(shape: &[u32]) -> u128 {
+    shape.iter().fold(1, |product: u128, &size| product.saturating_mul(size.into()))
+}
 
-    #[test]
-    fn pointwise_images_run_as_one_row() {
-        let run = |text: &str| text.parse::<Problem>().unwrap().as_run();
-        let row = run("n2c3h5w7o4k1+relu");
-        assert_eq!((row.input_shape(), row.output_shape()), ([2, 3, 1, 35], [2, 4, 1, 35]));
-        for text in ["n2c3h5w7o4k1s2", "n2c3h5w7o4k1p1", "n2c3h5w7o4k1x2", "c1h65536w65536o1k1"] {
-            assert_eq!(run(text), text.parse().unwrap(), "{text}");
-        }
-    }
+pub(crate) fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }

@@ -9,56 +9,72 @@
 //! | field | meaning | if absent |
 //! | --- | --- | --- |
 //! | `n` | batch | 1 |
-//! | `c`, `h`, `w` | input channels, rows, columns | required |
+//! | `c` | input channels | required |
+//! | `z`, `h`, `w` | input slices, rows, columns | `w` is required; without `z` there are two spatial axes, without `h` one |
 //! | `o` | output channels | required |
-//! | `k` | kernel size: `k3`, or rows × columns `k3x5` | required |
+//! | `k` | kernel size: `k3`, or one number for each axis, `k3x5` (rows × columns) | required |
 //! | `s` | stride: `s2` or `s2x1` | 1 |
-//! | `p` | padding: `p1`; rows × columns `p1x2`; top, bottom, left, right `p0,1,2,3`; `psame`, `psamelower`, `pvalid` | 0 |
+//! | `p` | padding: `p1`; one number for each axis `p1x2`; before and after each axis (top, bottom, left, right) `p0,1,2,3`; `psame`, `psamelower`, `pvalid` | 0 |
 //! | `d` | dilation: `d2` or `d2x1` | 1 |
 //! | `g` | groups | 1 |
 //!
-//! Then options, each after a colon: `zeros`, `reflect`, `replicate` or `circular` (padding mode), `nobias`.
+//! Then options, each after a colon: `zeros`, `reflect`, `replicate` or `circular` (padding mode), `nobias`, and `transposed`
+//! for a transposed convolution, with its output padding if there is any: `transposed=1` or `transposed=1x0`.
 //! Then the epilogue, each part after a plus sign: `residual`, and one activation: `relu`, `relu6`, `clip=MIN,MAX`,
 //! `leaky_relu=SLOPE`, `prelu`, `sigmoid`, `tanh`, `silu`, `gelu`, `gelu_tanh`, `hard_swish`, `elu=ALPHA`.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::conv::{Conv2d, Padding, PaddingMode, Sides};
+use crate::conv::PaddingMode;
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Error, Result};
-use crate::problem::Problem;
+use crate::problem::{AnyPadding, Op, PaddingName, Parameters, Problem};
+use crate::shape::MAX_AXES;
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let conv = self.conv();
-        let [n, c, h, w] = self.input_shape();
-        write!(f, "n{n}c{c}h{h}w{w}o{}k{}", conv.out_channels, Pair(conv.kernel_size))?;
-        if conv.stride != [1, 1] {
-            write!(f, "s{}", Pair(conv.stride))?;
+        let shape = self.input_shape();
+        write!(f, "n{}c{}", shape[0], shape[1])?;
+        for (letter, size) in ["z", "h", "w"][MAX_AXES - self.dimensions()..].iter().zip(&shape[2..]) {
+            write!(f, "{letter}{size}")?;
         }
-        match conv.padding {
-            Padding::Same => f.write_str("psame")?,
-            Padding::SameLower => f.write_str("psamelower")?,
-            Padding::Valid => f.write_str("pvalid")?,
-            Padding::Explicit(Sides { top, bottom, left, right }) => {
-                if top != bottom || left != right {
-                    write!(f, "p{top},{bottom},{left},{right}")?;
-                } else if top != 0 || left != 0 {
-                    write!(f, "p{}", Pair([top, left]))?;
+        write!(f, "o{}k{}", self.out_channels(), PerAxis(self.kernel_size()))?;
+        let is = |values: &[u32], neutral: u32| values.iter().all(|&value| value == neutral);
+        if !is(self.stride(), 1) {
+            write!(f, "s{}", PerAxis(self.stride()))?;
+        }
+        match self.padding_name() {
+            PaddingName::Same => f.write_str("psame")?,
+            PaddingName::SameLower => f.write_str("psamelower")?,
+            PaddingName::Valid => f.write_str("pvalid")?,
+            PaddingName::Explicit => {
+                let sides = self.padding();
+                let before: Vec<u32> = sides.iter().map(|side| side[0]).collect();
+                if sides.iter().any(|[before, after]| before != after) {
+                    let all: Vec<String> = sides.iter().flatten().map(ToString::to_string).collect();
+                    write!(f, "p{}", all.join(","))?;
+                } else if !is(&before, 0) {
+                    write!(f, "p{}", PerAxis(&before))?;
                 }
             }
         }
-        if conv.dilation != [1, 1] {
-            write!(f, "d{}", Pair(conv.dilation))?;
+        if !is(self.dilation(), 1) {
+            write!(f, "d{}", PerAxis(self.dilation()))?;
         }
-        if conv.groups != 1 {
-            write!(f, "g{}", conv.groups)?;
+        if self.groups() != 1 {
+            write!(f, "g{}", self.groups())?;
         }
-        if conv.padding_mode != PaddingMode::Zeros {
-            write!(f, ":{}", conv.padding_mode)?;
+        if self.op() == Op::ConvTranspose {
+            f.write_str(":transposed")?;
+            if !is(self.output_padding(), 0) {
+                write!(f, "={}", PerAxis(self.output_padding()))?;
+            }
         }
-        if !conv.bias {
+        if self.padding_mode() != PaddingMode::Zeros {
+            write!(f, ":{}", self.padding_mode())?;
+        }
+        if !self.bias() {
             f.write_str(":nobias")?;
         }
         if self.epilogue().residual {
@@ -71,12 +87,15 @@ impl fmt::Display for Problem {
     }
 }
 
-struct Pair([u32; 2]);
+/// One number where all are the same, else all of them with an `x` in between.
+struct PerAxis<'a>(&'a [u32]);
 
-impl fmt::Display for Pair {
+impl fmt::Display for PerAxis<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self([rows, columns]) = self;
-        if rows == columns { write!(f, "{rows}") } else { write!(f, "{rows}x{columns}") }
+        let Self(numbers) = self;
+        let count = if numbers.iter().all(|number| *number == numbers[0]) { 1 } else { numbers.len() };
+        let words: Vec<String> = numbers[..count].iter().map(ToString::to_string).collect();
+        f.write_str(&words.join("x"))
     }
 }
 
@@ -90,24 +109,65 @@ impl FromStr for Problem {
     fn from_str(text: &str) -> Result<Self> {
         let mut reader = Reader { text, at: 0 };
         let fields = reader.fields()?;
-        let (padding_mode, bias) = reader.options()?;
+        let options = reader.options()?;
         let epilogue = reader.epilogue()?;
         let required = |letter: &str, value: Option<u32>| {
             value.ok_or_else(|| reader.error(&format!("the field {letter:?} is required")))
         };
-        let conv = Conv2d {
-            in_channels: required("c", fields.channels)?,
-            out_channels: required("o", fields.out_channels)?,
-            kernel_size: fields.kernel_size.ok_or_else(|| reader.error("the field \"k\" is required"))?,
-            stride: fields.stride.unwrap_or([1, 1]),
-            padding: fields.padding.unwrap_or_default(),
-            dilation: fields.dilation.unwrap_or([1, 1]),
-            groups: fields.groups.unwrap_or(1),
-            bias,
-            padding_mode,
+        let in_channels = required("c", fields.channels)?;
+        let out_channels = required("o", fields.out_channels)?;
+        let mut input = vec![fields.batch.unwrap_or(1), in_channels];
+        if let Some(depth) = fields.depth {
+            input.extend([depth, required("h", fields.height)?]);
+        } else {
+            input.extend(fields.height);
+        }
+        input.push(required("w", fields.width)?);
+        let axes = input.len() - 2;
+        let kernel_size = fields.kernel_size.ok_or_else(|| reader.error("the field \"k\" is required"))?;
+        let spread = |letter: &str, numbers: Option<Vec<u32>>, neutral: u32| match numbers {
+            None => Ok(vec![neutral; axes]),
+            Some(numbers) => spread(numbers, axes)
+                .map_err(|count| reader.error(&format!("{letter} has {count} numbers for {axes} spatial axes"))),
         };
-        let (height, width) = (required("h", fields.height)?, required("w", fields.width)?);
-        Self::new(&conv, [fields.batch.unwrap_or(1), conv.in_channels, height, width])?.with_epilogue(epilogue)
+        let padding = match fields.padding {
+            None => AnyPadding::Explicit(vec![[0, 0]; axes]),
+            Some(GivenPadding::Named(named)) => named,
+            Some(GivenPadding::PerAxis(numbers)) => {
+                let both = spread("p", Some(numbers), 0)?;
+                AnyPadding::Explicit(both.into_iter().map(|both| [both, both]).collect())
+            }
+            Some(GivenPadding::Sides(sides)) => {
+                if sides.len() != 2 * axes {
+                    let count = sides.len();
+                    return Err(reader.error(&format!("p has {count} numbers for both sides of {axes} spatial axes")));
+                }
+                AnyPadding::Explicit(sides.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect())
+            }
+        };
+        let parameters = Parameters {
+            op: options.op,
+            in_channels,
+            out_channels,
+            kernel_size: spread("k", Some(kernel_size), 1)?,
+            stride: spread("s", fields.stride, 1)?,
+            padding,
+            dilation: spread("d", fields.dilation, 1)?,
+            output_padding: spread("transposed", options.output_padding, 0)?,
+            groups: fields.groups.unwrap_or(1),
+            bias: !options.nobias,
+            padding_mode: options.padding_mode.unwrap_or_default(),
+        };
+        Self::from_parameters(&parameters, &input)?.with_epilogue(epilogue)
+    }
+}
+
+/// One number for all axes, or one for each of them; how many there were if it is neither.
+fn spread(numbers: Vec<u32>, axes: usize) -> Result<Vec<u32>, usize> {
+    match numbers.as_slice() {
+        [all] => Ok(vec![*all; axes]),
+        each if each.len() == axes => Ok(numbers),
+        _ => Err(numbers.len()),
     }
 }
 
@@ -115,14 +175,29 @@ impl FromStr for Problem {
 struct Fields {
     batch: Option<u32>,
     channels: Option<u32>,
+    depth: Option<u32>,
     height: Option<u32>,
     width: Option<u32>,
     out_channels: Option<u32>,
-    kernel_size: Option<[u32; 2]>,
-    stride: Option<[u32; 2]>,
-    padding: Option<Padding>,
-    dilation: Option<[u32; 2]>,
+    kernel_size: Option<Vec<u32>>,
+    stride: Option<Vec<u32>>,
+    padding: Option<GivenPadding>,
+    dilation: Option<Vec<u32>>,
     groups: Option<u32>,
+}
+
+enum GivenPadding {
+    Named(AnyPadding),
+    PerAxis(Vec<u32>),
+    Sides(Vec<u32>),
+}
+
+#[derive(Default)]
+struct Options {
+    op: Op,
+    output_padding: Option<Vec<u32>>,
+    padding_mode: Option<PaddingMode>,
+    nobias: bool,
 }
 
 /// Walks over the text; `at` is a byte offset that always lies on a character boundary.
@@ -158,35 +233,31 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    fn pair(&mut self) -> Result<[u32; 2]> {
-        let rows = self.number()?;
-        Ok(if self.take("x") { [rows, self.number()?] } else { [rows, rows] })
+    /// Numbers with an `x` in between.
+    fn per_axis(&mut self) -> Result<Vec<u32>> {
+        let mut numbers = vec![self.number()?];
+        while self.take("x") {
+            numbers.push(self.number()?);
+        }
+        Ok(numbers)
     }
 
-    fn padding(&mut self) -> Result<Padding> {
-        for (name, padding) in [("samelower", Padding::SameLower), ("same", Padding::Same), ("valid", Padding::Valid)] {
+    fn padding(&mut self) -> Result<GivenPadding> {
+        for (name, padding) in
+            [("samelower", AnyPadding::SameLower), ("same", AnyPadding::Same), ("valid", AnyPadding::Valid)]
+        {
             if self.take(name) {
-                return Ok(padding);
+                return Ok(GivenPadding::Named(padding));
             }
         }
-        let first = self.number()?;
-        if self.take("x") {
-            return Ok(Padding::from([first, self.number()?]));
+        let mut numbers = self.per_axis()?;
+        if numbers.len() > 1 || !self.rest().starts_with(',') {
+            return Ok(GivenPadding::PerAxis(numbers));
         }
-        if !self.rest().starts_with(',') {
-            return Ok(Padding::from(first));
+        while self.take(",") {
+            numbers.push(self.number()?);
         }
-        let mut sides = [first, 0, 0, 0];
-        for side in &mut sides[1..] {
-            if !self.take(",") {
-                return Err(
-                    self.error("expected a comma: padding is one number, rows x columns, or top,bottom,left,right")
-                );
-            }
-            *side = self.number()?;
-        }
-        let [top, bottom, left, right] = sides;
-        Ok(Padding::sides(top, bottom, left, right))
+        Ok(GivenPadding::Sides(numbers))
     }
 
     fn fields(&mut self) -> Result<Fields> {
@@ -197,17 +268,18 @@ impl<'a> Reader<'a> {
             let fresh = match letter {
                 'n' => fields.batch.replace(self.number()?).is_none(),
                 'c' => fields.channels.replace(self.number()?).is_none(),
+                'z' => fields.depth.replace(self.number()?).is_none(),
                 'h' => fields.height.replace(self.number()?).is_none(),
                 'w' => fields.width.replace(self.number()?).is_none(),
                 'o' => fields.out_channels.replace(self.number()?).is_none(),
-                'k' => fields.kernel_size.replace(self.pair()?).is_none(),
-                's' => fields.stride.replace(self.pair()?).is_none(),
+                'k' => fields.kernel_size.replace(self.per_axis()?).is_none(),
+                's' => fields.stride.replace(self.per_axis()?).is_none(),
                 'p' => fields.padding.replace(self.padding()?).is_none(),
-                'd' => fields.dilation.replace(self.pair()?).is_none(),
+                'd' => fields.dilation.replace(self.per_axis()?).is_none(),
                 'g' => fields.groups.replace(self.number()?).is_none(),
                 _ => {
                     self.at = start;
-                    return Err(self.error("expected one of the fields n c h w o k s p d g, or ':' or '+'"));
+                    return Err(self.error("expected one of the fields n c z h w o k s p d g, or ':' or '+'"));
                 }
             };
             if !fresh {
@@ -226,17 +298,28 @@ impl<'a> Reader<'a> {
         word
     }
 
-    fn options(&mut self) -> Result<(PaddingMode, bool)> {
-        let (mut mode, mut bias) = (None, true);
+    fn options(&mut self) -> Result<Options> {
+        let mut options = Options::default();
         while self.take(":") {
             let start = self.at;
+            if self.take("transposed") {
+                let twice = std::mem::replace(&mut options.op, Op::ConvTranspose) == Op::ConvTranspose;
+                if self.take("=") {
+                    options.output_padding = Some(self.per_axis()?);
+                }
+                if !twice && self.rest().chars().next().is_none_or(|c| matches!(c, ':' | '+')) {
+                    continue;
+                }
+                self.at = start;
+                return Err(self.error("expected transposed once, alone or with =NUMBER for each axis"));
+            }
             let word = self.word();
             let fresh = match (word, PaddingMode::from_name(word)) {
-                (_, Some(found)) => mode.replace(found).is_none(),
-                ("nobias", None) => std::mem::replace(&mut bias, false),
+                (_, Some(found)) => options.padding_mode.replace(found).is_none(),
+                ("nobias", None) => !std::mem::replace(&mut options.nobias, true),
                 _ => {
                     self.at = start;
-                    return Err(self.error("expected zeros, reflect, replicate, circular or nobias"));
+                    return Err(self.error("expected zeros, reflect, replicate, circular, nobias or transposed"));
                 }
             };
             if !fresh {
@@ -244,7 +327,7 @@ impl<'a> Reader<'a> {
                 return Err(self.error("this option is given twice"));
             }
         }
-        Ok((mode.unwrap_or_default(), bias))
+        Ok(options)
     }
 
     fn epilogue(&mut self) -> Result<Epilogue> {
@@ -316,6 +399,10 @@ mod tests {
         round_trip("n0c0h5w5o3k1+clip=-1,6");
         round_trip("n1c1h8w8o1k3psamelower:circular");
         round_trip("n1c1h8w8o1k3pvalid+residual");
+        round_trip("n1c4w33o6k3s2p0,2");
+        round_trip("n1c4z5h6w7o6k3x1x2s1x2x3p1x0x2d2");
+        round_trip("n1c4h5w6o6k3s2p1:transposed=1x0:nobias+relu");
+        round_trip("n1c4w6o6k3s2psame:transposed");
     }
 
     #[test]
@@ -335,7 +422,12 @@ mod tests {
             ("n1c64h56w56o64k3:mirror", 18, "reflect"),
             ("n1c64h56w56o64k3+clip=1", 18, "clip"),
             ("n1c64h56w56o64k3+elu=x", 18, "numbers"),
-            ("n1c64h56w56o64k3p1,2", 21, "comma"),
+            ("n1c64h56w56o64k3p1,2", 21, "2 numbers for both sides of 2"),
+            ("n1c64w56o64k3s1x1", 18, "2 numbers for 1"),
+            ("n1c64z4w56o64k3", 16, "\"h\""),
+            ("n1c64w56o64k3:transposed=", 26, "without a sign"),
+            ("n1c64w56o64k3:transposed:transposed", 26, "once"),
+            ("n1c64w56o64k3:transposedx", 15, "alone"),
             ("é", 1, "expected one of"),
             ("", 1, "\"c\""),
         ] {

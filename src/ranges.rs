@@ -8,7 +8,7 @@
 //! 3. Coordinates are formed in `i32`: (last output of a tile, beyond the image's edge) · stride + tap · dilation stays
 //!    below 2^31 with [`TILE_MARGIN`] outputs to spare.
 
-use crate::problem::Problem;
+use crate::lowered::Lowered;
 
 /// Most outputs that a tile may reach beyond the last column (pixel blocks are at most so long).
 pub(crate) const TILE_MARGIN: u64 = 64;
@@ -16,62 +16,55 @@ pub(crate) const TILE_MARGIN: u64 = 64;
 /// Elements, tiles and positions stay below this.
 pub(crate) const INDEX_LIMIT: u64 = 1 << 31;
 
-/// Sizes of a problem, proved to fit 32 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    pub in_plane: u32,
-    pub out_plane: u32,
-    pub sum_length: u32,
-    pub pad_top: i32,
-    pub pad_left: i32,
-}
-
-/// Proves the claims for a problem, or says which number is too large.
-pub(crate) fn prove(problem: &Problem) -> Result<Sizes, String> {
+/// Proves the claims for a pass, or says which number is too large.
+pub(crate) fn prove(pass: &Lowered) -> Result<(), String> {
     let below = |what: &str, value: u64| {
         if value < INDEX_LIMIT {
-            Ok(value as u32)
+            Ok(())
         } else {
             Err(format!("{what} is {value}; kernels index with 32 bits and take less than {INDEX_LIMIT}"))
         }
     };
-    let conv = problem.conv();
-    let [_, _, height, width] = problem.input_shape().map(u64::from);
-    let [batch, _, out_height, out_width] = problem.output_shape().map(u64::from);
-    below("the number of input elements", problem.input_len())?;
-    below("the number of output elements", problem.output_len())?;
-    below("the number of output pixels of the batch", batch * out_height * out_width)?;
+    below("the number of input elements", pass.input_len)?;
+    below("the number of output elements", pass.output_len)?;
+    below("the number of output pixels of the batch", pass.pixels())?;
+    below("the number of weight elements", pass.weight_len)?;
     // Packings round the channels of a group up to a multiple of four.
-    let rounded = u64::from(conv.groups) * u64::from(problem.out_channels_per_group()).next_multiple_of(4);
-    let packed = rounded.saturating_mul(problem.sum_length());
+    let rounded = u64::from(pass.groups) * u64::from(pass.group_out).next_multiple_of(4);
+    let packed = rounded.saturating_mul(pass.sum_length());
     below("the number of weight elements (channels of a group rounded up to 4)", packed)?;
-    let padding = problem.padding();
-    for (axis, name, output) in [(0, "row", out_height), (1, "column", out_width)] {
-        let reach = (output + TILE_MARGIN) * u64::from(conv.stride[axis]) + problem.receptive_field()[axis];
+    for (line, name) in pass.lines.iter().zip(["slice", "row", "column"]) {
+        // A transposed convolution's image may begin ahead of the first tap or far behind it.
+        let outputs = u64::from(line.output) + TILE_MARGIN;
+        let reach =
+            (outputs * u64::from(line.stride)).saturating_add(line.extent()).saturating_add(line.before.unsigned_abs());
         below(&format!("the largest padded {name} that a tile touches"), reach)?;
     }
-    // Padding is below the padded size, which the reach bounds; the planes are below the tensors unless those are empty.
-    Ok(Sizes {
-        in_plane: below("the number of elements of an input plane", height * width)?,
-        out_plane: below("the number of elements of an output plane", out_height * out_width)?,
-        sum_length: below("K", problem.sum_length())?,
-        pad_top: below("the padding above", padding.top.into())? as i32,
-        pad_left: below("the padding on the left", padding.left.into())? as i32,
-    })
+    let [slices, rows, columns] = pass.lines.map(|line| u64::from(line.input));
+    // Without images there are no elements, and planes may be of any size.
+    below("the number of elements of an input plane", rows * columns)?;
+    below("the number of slices", slices)?;
+    below("K", pass.sum_length())?;
+    for (what, steps) in [("input", &pass.input_steps), ("output", &pass.output_steps)] {
+        for step in steps.axes.into_iter().chain([steps.image, steps.channel]) {
+            below(&format!("a distance between neighbours in the {what}"), step)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lowered::tests::one;
 
     fn refusal(text: &str) -> String {
-        prove(&text.parse().unwrap()).unwrap_err()
+        prove(&one(text)).unwrap_err()
     }
 
     #[test]
     fn ordinary_problems_fit() {
-        let sizes = prove(&"n8c64h56w57o128k3p1,0,2,0".parse().unwrap()).unwrap();
-        assert_eq!((sizes.in_plane, sizes.sum_length, sizes.pad_top, sizes.pad_left), (56 * 57, 576, 1, 2));
+        assert_eq!(prove(&one("n8c64h56w57o128k3p1,0,2,0")), Ok(()));
     }
 
     #[test]
@@ -90,7 +83,7 @@ mod tests {
     fn the_margin_counts() {
         // (1 + 64) · stride + 1 crosses 2^31 between these two strides.
         let stride = (INDEX_LIMIT - 2) / 65;
-        assert!(prove(&format!("c1h1w1o1k1s{stride}").parse().unwrap()).is_ok());
-        assert!(prove(&format!("c1h1w1o1k1s{}", stride + 1).parse().unwrap()).is_err());
+        assert!(prove(&one(&format!("c1h1w1o1k1s{stride}"))).is_ok());
+        assert!(prove(&one(&format!("c1h1w1o1k1s{}", stride + 1))).is_err());
     }
 }

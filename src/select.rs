@@ -3,6 +3,7 @@
 use crate::capabilities::Capabilities;
 use crate::error::{Error, Result};
 use crate::kernels::{Checks, Choice, Kernel};
+use crate::lowered;
 use crate::problem::Problem;
 use crate::tuning_file::Learned;
 use crate::weights::Packing;
@@ -67,7 +68,9 @@ pub(crate) fn select_for(
     learned: Option<Learned>,
 ) -> Result<Selection> {
     check_names(options)?;
-    let run = problem.as_run();
+    let passes = lowered::passes(problem);
+    // Passes without outputs are not run.
+    let passes = passes.map(|all| all.into_iter().filter(|pass| pass.outputs() > 0).collect::<Vec<_>>());
     let verdict = |choice: Choice| {
         if options.kernel.is_some_and(|kernel| kernel != choice.kernel) {
             return Err(format!("kernel {} was asked for", options.kernel.map_or("", Kernel::name)));
@@ -75,12 +78,13 @@ pub(crate) fn select_for(
         if let Some(variant) = options.variant.as_deref().filter(|&variant| variant != choice.name()) {
             return Err(format!("variant {variant} was asked for"));
         }
-        choice.supports(&run, capabilities, options.checks.unwrap_or_default())?;
+        let passes = passes.as_ref().map_err(Clone::clone)?;
+        choice.supports(passes, capabilities, options.checks.unwrap_or_default())?;
         match packing {
             Some(packing) if packing != choice.packing() => {
                 Err(format!("it reads {} weights, and there are {} ones", choice.packing().name(), packing.name()))
             }
-            _ => Ok(choice.cost(&run, capabilities.class)),
+            _ => Ok(choice.cost(passes, capabilities.class)),
         }
     };
     let mut judged: Vec<(Choice, Result<f64, String>)> =

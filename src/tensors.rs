@@ -47,7 +47,7 @@ impl<'a> Tensors<'a> {
     /// # Errors
     /// [`Error::Length`], [`Error::Missing`] or [`Error::Unexpected`].
     pub fn check(&self, problem: &Problem) -> Result<()> {
-        let channels = u64::from(problem.conv().out_channels);
+        let channels = u64::from(problem.out_channels());
         let needs = Needs::of(problem);
         check_length("input", problem.input_len(), self.input.len() as u64)?;
         check_length("weight", problem.weight_len(), self.weight.len() as u64)?;
@@ -75,7 +75,7 @@ pub(crate) struct Needs {
 impl Needs {
     pub fn of(problem: &Problem) -> Self {
         Self {
-            bias: problem.conv().bias,
+            bias: problem.bias(),
             residual: problem.epilogue().residual,
             slopes: problem.epilogue().activation == crate::Activation::Prelu,
         }

@@ -1,12 +1,13 @@
 //! [`Weights`]: uploaded once, packed on the GPU as a kernel wants them.
 
-use crate::conv::Conv2d;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::{Pending, scoped};
 use crate::kernels::pack_source;
+use crate::lowered::{self, Lowered};
 use crate::pipelines::Layout;
-use crate::problem::Problem;
+use crate::problem::{Op, Problem};
+use crate::shape::Shape;
 use crate::tensors::{Needs, check_length, check_presence};
 
 /// A layout of the weight in GPU memory. K counts (input channel of the group, row, column), the last fastest.
@@ -43,21 +44,29 @@ impl Packing {
     }
 
     /// Vectors of four numbers that a packed weight has.
-    fn vectors(self, problem: &Problem) -> u64 {
+    pub(crate) fn vectors(self, pass: &Lowered) -> u64 {
         match self {
-            Self::Oihw => problem.weight_len().div_ceil(4),
+            Self::Oihw => u64::from(pass.out_channels()).saturating_mul(pass.sum_length()).div_ceil(4),
             Self::Blocked4 | Self::KMajor => {
-                let quads = u64::from(problem.out_channels_per_group()).div_ceil(4);
-                let depth = if self == Self::KMajor { KOrder::of(problem).rows() } else { problem.sum_length() };
-                // Groups times K fits 64 bits with room: it is the weight's length over the channels of a group.
-                (u64::from(problem.conv().groups) * quads).saturating_mul(depth)
+                let quads = u64::from(pass.group_out).div_ceil(4);
+                let depth = if self == Self::KMajor { KOrder::of(pass).rows() } else { pass.sum_length() };
+                (u64::from(pass.groups) * quads).saturating_mul(depth)
             }
         }
     }
 
-    /// Bytes of a packed weight.
-    pub(crate) fn bytes(self, problem: &Problem) -> u64 {
-        self.vectors(problem).saturating_mul(16)
+    /// Bytes of a packed weight, the parts of all passes behind each other.
+    pub(crate) fn bytes(self, passes: &[Lowered]) -> u64 {
+        passes.iter().fold(0_u64, |sum, pass| sum.saturating_add(self.vectors(pass).saturating_mul(16)))
+    }
+
+    /// The first vector of each pass.
+    pub(crate) fn offsets(self, passes: &[Lowered]) -> impl Iterator<Item = u64> {
+        passes.iter().scan(0_u64, move |next, pass| {
+            let first = *next;
+            *next = first.saturating_add(self.vectors(pass));
+            Some(first)
+        })
     }
 }
 
@@ -71,9 +80,9 @@ pub(crate) struct KOrder {
 }
 
 impl KOrder {
-    pub fn of(problem: &Problem) -> Self {
-        let channels = u64::from(problem.in_channels_per_group());
-        let taps: u64 = problem.conv().kernel_size.into_iter().map(u64::from).product();
+    pub fn of(pass: &Lowered) -> Self {
+        let channels = u64::from(pass.group_in);
+        let taps = pass.taps();
         // Up to an eighth is filled up: what a kernel saves by asking less often where a tap lies is worth no more.
         let fits = |block: &u64| channels.next_multiple_of(*block) * 8 <= channels * 9;
         let block = [8, 4, 2].into_iter().find(fits).unwrap_or(1);
@@ -169,16 +178,26 @@ pub struct Weights {
 /// What two problems must have in common to share weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Key {
-    shape: [u32; 4],
+    op: Op,
+    shape: Shape,
     groups: u32,
     bias: bool,
     slopes: bool,
+    /// Of a transposed convolution, whose passes they decide.
+    strides: Option<[Shape; 2]>,
 }
 
 impl Key {
     fn of(problem: &Problem) -> Self {
-        let Conv2d { groups, bias, .. } = *problem.conv();
-        Self { shape: problem.weight_shape(), groups, bias, slopes: Needs::of(problem).slopes }
+        let strides = [problem.stride(), problem.dilation()].map(|numbers| Shape::new(numbers.iter().copied()));
+        Self {
+            op: problem.op(),
+            shape: problem.weight_shape(),
+            groups: problem.groups(),
+            bias: problem.bias(),
+            slopes: Needs::of(problem).slopes,
+            strides: (problem.op() == Op::ConvTranspose).then_some(strides),
+        }
     }
 }
 
@@ -192,7 +211,11 @@ impl std::fmt::Display for Key {
             self.groups,
             with(self.bias),
             with(self.slopes)
-        )
+        )?;
+        match &self.strides {
+            Some([stride, dilation]) => write!(f, ", transposed with stride {stride:?} and dilation {dilation:?}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -236,7 +259,7 @@ impl Weights {
         let needs = Needs::of(problem);
         check_presence("bias", needs.bias, data.bias.is_some())?;
         check_presence("slopes", needs.slopes, data.slopes.is_some())?;
-        let channels = u64::from(problem.conv().out_channels);
+        let channels = u64::from(problem.out_channels());
         let weight_bytes = check_source("weight", data.weight, problem.weight_len())?;
         for (name, source) in [("bias", data.bias), ("slopes", data.slopes)] {
             source.map_or(Ok(0), |source| check_source(name, source, channels))?;
@@ -272,12 +295,12 @@ impl Weights {
         // On a lost device there is no memory either, and the loss is what counts.
         let (encoder, raw, channel_data) = made.or_else(|error| engine.lost().check().and(Err(error)))?;
         let key = Key::of(problem);
-        let problem = *problem;
+        let passes = weight_passes(problem)?;
         Ok(Box::pin(async move {
             made_pending.await?;
             let packer = packer.await?;
             let (packed, pending) = scoped(engine.device(), engine.lost(), "packing weights", || {
-                pack(&engine, encoder, &packer, &problem, packing, &raw)
+                pack(&engine, encoder, &packer, &passes, packing, &raw)
             });
             pending.await?;
             let packed = packed?;
@@ -299,17 +322,22 @@ impl Weights {
             Layout::Automatic,
             "wgpu-conv: pack weights",
         );
-        let (this, problem) = (self.clone(), *problem);
+        let (this, passes) = (self.clone(), weight_passes(problem)?);
         Ok(Box::pin(async move {
             let packer = packer.await?;
             let engine = &this.engine;
             let (packed, pending) = scoped(engine.device(), engine.lost(), "packing weights", || {
-                pack(engine, engine.encoder("wgpu-conv: repack weights"), &packer, &problem, packing, &raw)
+                pack(engine, engine.encoder("wgpu-conv: repack weights"), &packer, &passes, packing, &raw)
             });
             pending.await?;
             Ok(Self { packing, packed: packed?, ..this })
         }))
     }
+}
+
+/// The passes whose weights lie behind each other. Only a plan comes here, which has made them before.
+fn weight_passes(problem: &Problem) -> Result<Vec<Lowered>> {
+    lowered::passes(problem).map_err(Error::Internal)
 }
 
 /// Checks length, offset and usage; gives the bytes.
@@ -358,64 +386,95 @@ fn put(
     Ok(())
 }
 
+/// Same fields as `Pack` in `shaders/pack.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Pack {
+    groups: u32,
     group_out: u32,
-    sum_length: u32,
-    weight_length: u32,
+    channels: u32,
+    kernel: [u32; 3],
+    first: u32,
+    group_step: u32,
+    output_step: u32,
+    input_step: u32,
+    tap_steps: [i32; 3],
+    first_vector: u32,
     vectors: u32,
     grid_width: u32,
-    channels: u32,
-    taps: u32,
     channel_block: u32,
     rows: u32,
-    padding: [u32; 3],
+    padding: [u32; 2],
 }
 
-/// Submits what `encoder` holds and the packing of `raw` behind it.
+/// Submits what `encoder` holds and the packing of `raw` behind it, pass by pass.
 fn pack(
     engine: &Engine,
     mut encoder: wgpu::CommandEncoder,
     pipeline: &wgpu::ComputePipeline,
-    problem: &Problem,
+    passes: &[Lowered],
     packing: Packing,
     raw: &wgpu::Buffer,
 ) -> Result<wgpu::Buffer> {
     const THREADS: u64 = 64;
-    let vectors = packing.vectors(problem);
-    let packed = engine.storage_buffer("wgpu-conv: packed weight", 16 * vectors, wgpu::BufferUsages::empty());
-    if vectors > 0 {
+    let bytes = packing.bytes(passes);
+    let packed = engine.storage_buffer("wgpu-conv: packed weight", bytes, wgpu::BufferUsages::empty());
+    let alignment = engine.capabilities().limits.min_uniform_buffer_offset_alignment.max(1) as usize;
+    let stride = size_of::<Pack>().next_multiple_of(alignment);
+    let mut parameters = Vec::new();
+    let mut grids = Vec::new();
+    for (pass, first_vector) in passes.iter().zip(packing.offsets(passes)) {
+        let vectors = packing.vectors(pass);
+        if vectors == 0 {
+            continue;
+        }
         let grid = engine.grid(vectors.div_ceil(THREADS))?;
-        let order = KOrder::of(problem);
+        let order = KOrder::of(pass);
+        let place = &pass.weight;
         // The ranges are proved when a plan is made, and only a plan comes here: these all fit 32 bits.
-        let parameters = Pack {
-            group_out: problem.out_channels_per_group(),
-            sum_length: problem.sum_length() as u32,
-            weight_length: problem.weight_len() as u32,
+        let pack = Pack {
+            groups: pass.groups,
+            group_out: pass.group_out,
+            channels: pass.group_in,
+            kernel: pass.lines.map(|line| line.kernel),
+            first: place.first as u32,
+            group_step: place.groups as u32,
+            output_step: place.outputs as u32,
+            input_step: place.inputs as u32,
+            tap_steps: place.taps.map(|step| step as i32),
+            first_vector: first_vector as u32,
             vectors: vectors as u32,
             grid_width: grid[0],
-            channels: problem.in_channels_per_group(),
-            taps: problem.conv().kernel_size.into_iter().product(),
             channel_block: order.block,
             rows: order.rows() as u32,
-            padding: [0; 3],
+            padding: [0; 2],
         };
-        let bytes = bytemuck::bytes_of(&parameters);
-        let uniform = engine.staged("wgpu-conv: packing parameters", bytes, wgpu::BufferUsages::UNIFORM)?;
-        let bind_group = engine.device().create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("wgpu-conv: pack weights"),
-            layout: &pipeline.get_bind_group_layout(0),
-            entries: &[(0, &uniform), (1, raw), (2, &packed)]
-                .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() }),
-        });
+        parameters.extend_from_slice(bytemuck::bytes_of(&pack));
+        parameters.resize(stride * (grids.len() + 1), 0);
+        grids.push(grid);
+    }
+    if !grids.is_empty() {
+        let uniform = engine.staged("wgpu-conv: packing parameters", &parameters, wgpu::BufferUsages::UNIFORM)?;
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: Some("wgpu-conv: pack weights"),
             timestamp_writes: None,
         });
         pass.set_pipeline(pipeline);
-        pass.set_bind_group(0, &bind_group, &[]);
-        pass.dispatch_workgroups(grid[0], grid[1], 1);
+        for (number, grid) in grids.into_iter().enumerate() {
+            let uniform = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &uniform,
+                offset: (number * stride) as u64,
+                size: wgpu::BufferSize::new(size_of::<Pack>() as u64),
+            });
+            let bind_group = engine.device().create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some("wgpu-conv: pack weights"),
+                layout: &pipeline.get_bind_group_layout(0),
+                entries: &[(0, uniform), (1, raw.as_entire_binding()), (2, packed.as_entire_binding())]
+                    .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }),
+            });
+            pass.set_bind_group(0, &bind_group, &[]);
+            pass.dispatch_workgroups(grid[0], grid[1], 1);
+        }
     }
     engine.queue().submit([encoder.finish()]);
     Ok(packed)

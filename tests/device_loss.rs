@@ -60,7 +60,7 @@ const CALLS: [Call; 11] = [
     ("read", |held| held.engine.read_blocking(held.output.slice(..)).map(drop)),
     ("buffer_from", |held| held.engine.buffer_from("after", &[1.0]).map(drop)),
     ("buffer_zeroed", |held| held.engine.buffer_zeroed("after", 1).map(drop)),
-    ("conv2d", |held| held.engine.conv2d_blocking(&held.case.problem, &held.case.data.tensors()).map(drop)),
+    ("convolve", |held| held.engine.convolve_blocking(&held.case.problem, &held.case.data.tensors()).map(drop)),
 ];
 
 fn assert_lost(name: &str, result: Result<()>, reason: &str) {

@@ -192,7 +192,7 @@ fn a_batch_of_nothing_records_nothing() {
     assert_eq!(bound.record_segment(0, &mut pass(&mut frame)), Err(Error::Segment { index: 0, count: 0 }));
     gpu.context().queue.submit([frame.finish()]);
     bound.run_blocking().unwrap();
-    assert!(engine.conv2d_blocking(&case.problem, &case.data.tensors()).unwrap().is_empty());
+    assert!(engine.convolve_blocking(&case.problem, &case.data.tensors()).unwrap().is_empty());
     // What is there is still checked.
     let missing = plan.bind_blocking(&weights, &Buffers::new(empty.slice(..), empty.slice(..)));
     assert!(matches!(missing, Err(Error::Missing { name: "residual", .. })), "{missing:?}");
@@ -222,12 +222,12 @@ fn the_one_call_form_is_the_reference() {
     let Some(gpu) = gpu::open() else { return };
     for text in ["c3h7w7o2k3s2", "n2c4h9w8o6k3x2p1,0,2,1g2:reflect+residual+prelu", "c0h2w2o1k1"] {
         let case = Case::new(text);
-        let output = gpu.engine().conv2d_blocking(&case.problem, &case.data.tensors()).unwrap();
+        let output = gpu.engine().convolve_blocking(&case.problem, &case.data.tensors()).unwrap();
         assert_same(&output, &case.expected, text);
     }
     let case = Case::new("c3h7w7o2k3s2");
     let short = Tensors { input: &case.data.input[1..], ..case.data.tensors() };
-    let error = gpu.engine().conv2d_blocking(&case.problem, &short).unwrap_err();
+    let error = gpu.engine().convolve_blocking(&case.problem, &short).unwrap_err();
     assert_eq!(error, Error::Length { name: "input", required: 147, actual: 146 });
 }
 
@@ -325,7 +325,7 @@ fn futures_are_send() {
         own(plan.repack(weights));
         own(plan.bind(weights, &Buffers::new(buffer.slice(..), buffer.slice(..))));
         own(bound.submit());
-        send(engine.conv2d(problem, &Tensors::default()));
+        send(engine.convolve(problem, &Tensors::default()));
         send(engine.tune(problem, &wgpu_conv::TuneOptions::default(), |_| {}));
         send(wgpu_conv::Timer::new(engine).time(bound));
     }

@@ -161,7 +161,7 @@ fn input_that_is_not_finite_stays_where_it_is() {
         let finite: Vec<f32> =
             data.input.iter().map(|x| if x.is_finite() && x.abs() < 2.0 { *x } else { 0.0 }).collect();
         let tensors = Tensors { input: &finite, ..data.tensors() };
-        let expected = wgpu_conv::reference::conv2d(&problem, &tensors).unwrap();
+        let expected = wgpu_conv::reference::convolve(&problem, &tensors).unwrap();
         let runner = Runner::new(gpu.engine());
         for unit in &units {
             let outcome = runner.run(&problem, &data, unit, Placement::START).unwrap();

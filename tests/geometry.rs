@@ -388,7 +388,7 @@ fn check_counts(problem: &Problem) {
         ("terms", problem.sum_length(), terms),
         ("multiply-adds", problem.macs(), output * terms),
         ("operations", problem.flops(), 2 * output * terms),
-        ("bytes", problem.bytes(), 4 * (input + weight + u128::from(problem.conv().out_channels) + 2 * output)),
+        ("bytes", problem.bytes(), 4 * (input + weight + u128::from(problem.out_channels()) + 2 * output)),
     ] {
         assert_eq!(u128::from(count), expected, "{name} of {problem}");
     }

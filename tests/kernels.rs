@@ -77,7 +77,7 @@ impl Cases {
         let special = variants.iter().filter(|variant| !variant.starts_with("generic")).count();
         let one_of = match unit.checks {
             // Each of so many groups fills a tile of its own, nearly all of it with tails: minutes on a slow adapter.
-            _ if case.problem.conv().groups > MANY_GROUPS => 4,
+            _ if case.problem.groups() > MANY_GROUPS => 4,
             _ if sharing >= MOST => 1,
             Checks::Trusted if sharing >= MANY => 1,
             Checks::Checked if sharing >= MANY => 3,

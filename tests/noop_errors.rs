@@ -64,9 +64,9 @@ fn force(kernel: Kernel, variant: &str) -> PlanOptions {
 
 /// Weights of zeros, as the problem needs them.
 fn weights(engine: &Engine, problem: &Problem) -> Result<Weights> {
-    let (weight, channels) = (zeros(problem.weight_len()), zeros(problem.conv().out_channels.into()));
+    let (weight, channels) = (zeros(problem.weight_len()), zeros(problem.out_channels().into()));
     let mut data = WeightData::new(&weight);
-    data.bias = problem.conv().bias.then_some((&channels).into());
+    data.bias = problem.bias().then_some((&channels).into());
     data.slopes = (problem.epilogue().activation == Activation::Prelu).then_some((&channels).into());
     engine.plan_blocking(problem, &PlanOptions::default())?.weights_blocking(&data)
 }
@@ -303,7 +303,7 @@ fn compute(
         slopes: slopes.as_deref(),
         ..Tensors::new(&input, &weight)
     };
-    engine(|_| {}).conv2d_blocking(&problem(text), &tensors).map(drop)
+    engine(|_| {}).convolve_blocking(&problem(text), &tensors).map(drop)
 }
 
 #[test]
@@ -360,7 +360,9 @@ fn buffers_read_and_made() {
             "one call, buffers too large",
             || {
                 let (problem, input, weight) = (problem("c1h40w40o1k1:nobias"), zeros(1600), [0.0]);
-                engine(|l| l.max_buffer_size = 1000).conv2d_blocking(&problem, &Tensors::new(&input, &weight)).map(drop)
+                engine(|l| l.max_buffer_size = 1000)
+                    .convolve_blocking(&problem, &Tensors::new(&input, &weight))
+                    .map(drop)
             },
             "Limit",
             &["max_buffer_size", "6400", "1000"],

@@ -109,7 +109,7 @@ fn padded_rows_are_computed() -> Result<(), Box<dyn Error>> {
     for mode in PaddingMode::ALL {
         // A 1×1 weight of 1 copies the row with its padding; 1 to 4 stand for a to d.
         let problem: Problem = format!("n1c1h1w4o1k1p0x2:{mode}:nobias").parse()?;
-        let row = reference::conv2d(&problem, &Tensors::new(&[1.0, 2.0, 3.0, 4.0], &[1.0]))?.values;
+        let row = reference::convolve(&problem, &Tensors::new(&[1.0, 2.0, 3.0, 4.0], &[1.0]))?.values;
         let names = ["0", "a", "b", "c", "d"];
         let row: Vec<&str> = row.iter().filter_map(|&value| names.get(value as usize).copied()).collect();
         let (name, row) = (format!("| `{mode}`"), format!("| `{}` |", row.join(" ")));

@@ -43,7 +43,7 @@ fn unit(generic: bool) -> impl Strategy<Value = Unit> {
 fn wrong(runner: &Runner, problem: &Problem, unit: &Unit, kind: DataKind, seed: u64) -> Result<Option<String>> {
     let (_, refusals) = runner.units(problem);
     if let Some(refusal) = refusals.iter().find(|refusal| refusal.unit == *unit) {
-        let many_taps = problem.conv().kernel_size.iter().product::<u32>() > 49;
+        let many_taps = problem.kernel_size().iter().product::<u32>() > 49;
         let justified = many_taps && !unit.variant.starts_with("generic");
         return Ok((!justified).then(|| format!("refused: {}", refusal.reason)));
     }

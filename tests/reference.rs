@@ -30,11 +30,11 @@ impl Data {
             };
             (0..len).map(|_| next()).collect()
         };
-        let channels = u64::from(problem.conv().out_channels);
+        let channels = u64::from(problem.out_channels());
         Self {
             input: draw(problem.input_len()),
             weight: draw(problem.weight_len()),
-            bias: problem.conv().bias.then(|| draw(channels)),
+            bias: problem.bias().then(|| draw(channels)),
             residual: problem.epilogue().residual.then(|| draw(problem.output_len())),
             slopes: (problem.epilogue().activation == Activation::Prelu).then(|| draw(channels)),
         }
@@ -51,7 +51,7 @@ impl Data {
     }
 
     fn run(&self, problem: &Problem) -> Reference {
-        reference::conv2d(problem, &self.tensors()).unwrap_or_else(|error| panic!("{problem}: {error}"))
+        reference::convolve(problem, &self.tensors()).unwrap_or_else(|error| panic!("{problem}: {error}"))
     }
 }
 
@@ -60,7 +60,7 @@ fn parse(text: &str) -> Problem {
 }
 
 fn values(text: &str, tensors: Tensors<'_>) -> Vec<f64> {
-    reference::conv2d(&parse(text), &tensors).unwrap_or_else(|error| panic!("{text}: {error}")).values
+    reference::convolve(&parse(text), &tensors).unwrap_or_else(|error| panic!("{text}: {error}")).values
 }
 
 fn counting(len: u64) -> Vec<f32> {
@@ -104,7 +104,7 @@ fn known_example_of_nn_conv2d() {
     assert_eq!((problem.weight_shape(), problem.output_shape()), ([2, 3, 3, 3], [1, 2, 3, 3]));
     let mut weight = [vec![1.0; 27], vec![0.0; 27]].concat();
     weight[27 + 9 + 4] = 1.0;
-    let result = reference::conv2d(&problem, &Tensors::new(&counting(147), &weight).bias(&[0.0, 0.5])).unwrap();
+    let result = reference::convolve(&problem, &Tensors::new(&counting(147), &weight).bias(&[0.0, 0.5])).unwrap();
     // The window at the top left has its centres at 8, 57 and 106: 9 · (8 + 57 + 106) = 1539; a step right adds
     // 27 · 2 = 54, a step down 27 · 14 = 378.
     assert_eq!(
@@ -138,7 +138,7 @@ fn nothing_to_add_up_leaves_the_epilogue() {
     assert_eq!(values("c0h1w2o1k1:nobias", Tensors::default()), [0.0, 0.0]);
     assert_eq!(values("n0c1h2w2o1k1", Tensors::new(&[], &[1.0]).bias(&[1.0])), [0.0; 0]);
     assert_eq!(values("n0c0h4294967295w4294967295o1k1:nobias", Tensors::default()), [0.0; 0]);
-    let empty = reference::conv2d(&parse("n0c1h2w2o1k1:nobias"), &Tensors::new(&[], &[1.0])).unwrap();
+    let empty = reference::convolve(&parse("n0c1h2w2o1k1:nobias"), &Tensors::new(&[], &[1.0])).unwrap();
     let comparison = empty.compare(&[]).unwrap();
     assert_eq!((comparison.count, comparison.worst_index, comparison.passed()), (0, None, true));
 }
@@ -146,7 +146,7 @@ fn nothing_to_add_up_leaves_the_epilogue() {
 #[test]
 fn bounds_pass_through_the_activation() {
     let tensors = Tensors::new(&[2.0], &[-3.0]);
-    let bound = |text: &str| reference::conv2d(&parse(text), &tensors).unwrap().bounds[0];
+    let bound = |text: &str| reference::convolve(&parse(text), &tensors).unwrap().bounds[0];
     let plain = 6.0 * 5.0 / f64::from(1 << 24) + 2f64.powi(-126);
     assert_eq!(bound("c1h1w1o1k1:nobias"), plain);
     // Relu of −6 is 0: the bound is that of the argument. A steep slope of 4 multiplies it, and adds its own error.
@@ -232,7 +232,7 @@ proptest! {
         let data = Data::integers(&case.0, seed);
         let whole = data.run(&case.0);
         let indices: Vec<u64> = (0..case.0.output_len()).rev().collect();
-        let mut samples = reference::conv2d_at(&case.0, &data.tensors(), &indices).unwrap();
+        let mut samples = reference::convolve_at(&case.0, &data.tensors(), &indices).unwrap();
         samples.values.reverse();
         samples.bounds.reverse();
         prop_assert_eq!(samples, whole);
@@ -287,7 +287,7 @@ proptest! {
             let start = ((y + tap[0] * dilation[0]) * width + tap[1] * dilation[1]) as usize;
             expected.extend(input[start..start + size[1] as usize].iter().copied().map(f64::from));
         }
-        prop_assert_eq!(reference::conv2d(&problem, &Tensors::new(&input, &weight)).unwrap().values, expected);
+        prop_assert_eq!(reference::convolve(&problem, &Tensors::new(&input, &weight)).unwrap().values, expected);
     }
 }
 
@@ -311,7 +311,7 @@ fn padded_copy(problem: &Problem, data: &Data) -> (Problem, Data) {
         for step in 1..=i64::from(before) {
             places.insert(
                 0,
-                match problem.conv().padding_mode {
+                match problem.padding_mode() {
                     PaddingMode::Zeros => None,
                     PaddingMode::Reflect => at(step),
                     PaddingMode::Replicate => at(0),
@@ -320,7 +320,7 @@ fn padded_copy(problem: &Problem, data: &Data) -> (Problem, Data) {
             );
         }
         for step in 1..=i64::from(after) {
-            places.push(match problem.conv().padding_mode {
+            places.push(match problem.padding_mode() {
                 PaddingMode::Zeros => None,
                 PaddingMode::Reflect => at(-1 - step),
                 PaddingMode::Replicate => at(-1),
@@ -348,7 +348,7 @@ fn padded_copy(problem: &Problem, data: &Data) -> (Problem, Data) {
 /// Each group as a convolution of its own, for each image, put together again.
 fn group_by_group(problem: &Problem, data: &Data) -> Vec<f64> {
     let [batch, channels, height, width] = problem.input_shape();
-    let groups = problem.conv().groups;
+    let groups = problem.groups();
     let (c, o) = (problem.in_channels_per_group() as usize, problem.out_channels_per_group() as usize);
     let conv = Conv2d { in_channels: c as u32, out_channels: o as u32, groups: 1, ..*problem.conv() };
     let small = Problem::new(&conv, [1, c as u32, height, width])
@@ -442,8 +442,8 @@ fn wrong_tensors_and_indices_are_errors() {
     let (input, weight, bias) = ([1.0; 4], [1.0], [1.0]);
     let right = Tensors::new(&input, &weight).bias(&bias);
     let error = |tensors: &Tensors<'_>| {
-        let error = reference::conv2d(&problem, tensors).unwrap_err();
-        assert_eq!(reference::conv2d_at(&problem, tensors, &[]).unwrap_err(), error);
+        let error = reference::convolve(&problem, tensors).unwrap_err();
+        assert_eq!(reference::convolve_at(&problem, tensors, &[]).unwrap_err(), error);
         error
     };
     assert_eq!(
@@ -453,7 +453,7 @@ fn wrong_tensors_and_indices_are_errors() {
     assert_eq!(error(&Tensors { weight: &input, ..right }), Error::Length { name: "weight", required: 1, actual: 4 });
     assert!(matches!(error(&Tensors { bias: None, ..right }), Error::Missing { name: "bias", .. }));
     assert!(matches!(error(&right.residual(&input)), Error::Unexpected { name: "residual", .. }));
-    let error = reference::conv2d_at(&problem, &right, &[3, 4]).unwrap_err().to_string();
+    let error = reference::convolve_at(&problem, &right, &[3, 4]).unwrap_err().to_string();
     assert_eq!(error, "output index is 4; it must be below the number of outputs, 4");
 }
 
@@ -462,10 +462,10 @@ fn results_beyond_memory_are_errors_and_can_be_sampled() {
     // 3.6e16 outputs, of which the one in the middle sees the input; most others see padding only.
     let problem = parse("c1h1w1o1k1p95000000:nobias");
     let tensors = Tensors::new(&[3.0], &[7.0]);
-    let error = reference::conv2d(&problem, &tensors).unwrap_err().to_string();
+    let error = reference::convolve(&problem, &tensors).unwrap_err().to_string();
     assert!(error.contains("190000001, 190000001"), "{error}");
     let middle = 95_000_000 * 190_000_001 + 95_000_000;
-    let samples = reference::conv2d_at(&problem, &tensors, &[0, middle, problem.output_len() - 1]).unwrap();
+    let samples = reference::convolve_at(&problem, &tensors, &[0, middle, problem.output_len() - 1]).unwrap();
     assert_eq!(samples.values, [0.0, 21.0, 0.0]);
 }
 
@@ -482,7 +482,7 @@ fn positions_beyond_32_bits_are_right() {
     {
         assert_eq!(values(&format!("{text}:{mode}:nobias"), tensors), one);
         let problem = parse(&format!("{two_taps}:{mode}:nobias"));
-        assert_eq!(reference::conv2d(&problem, &two).unwrap().values, both);
-        assert_eq!(reference::conv2d_at(&problem, &two, &[0, 1]).unwrap().values, both);
+        assert_eq!(reference::convolve(&problem, &two).unwrap().values, both);
+        assert_eq!(reference::convolve_at(&problem, &two, &[0, 1]).unwrap().values, both);
     }
 }

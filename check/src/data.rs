@@ -66,13 +66,13 @@ impl ProblemData {
     pub fn generate(problem: &Problem, kind: DataKind, seed: u64) -> Result<Self> {
         let mut source = Source { rng: StdRng::seed_from_u64(seed), kind };
         let [input_limit, weight_limit] = factor_limits(problem.sum_length());
-        let channels = u64::from(problem.conv().out_channels);
+        let channels = u64::from(problem.out_channels());
         let epilogue = problem.epilogue();
         let prelu = epilogue.activation == Activation::Prelu;
         Ok(Self {
             input: source.tensor("the input", problem.input_len(), input_limit, 0.1)?,
             weight: source.tensor("the weight", problem.weight_len(), weight_limit, 0.3)?,
-            bias: wanted(problem.conv().bias, || source.tensor("the bias", channels, LARGEST_ADDEND, 0.7))?,
+            bias: wanted(problem.bias(), || source.tensor("the bias", channels, LARGEST_ADDEND, 0.7))?,
             residual: wanted(epilogue.residual, || {
                 source.tensor("the residual", problem.output_len(), LARGEST_ADDEND, 0.9)
             })?,
@@ -88,7 +88,7 @@ impl ProblemData {
     /// # Errors
     /// What the reference says.
     pub fn reference(&self, problem: &Problem) -> Result<Reference> {
-        let mut reference = reference::conv2d(problem, &self.tensors())?;
+        let mut reference = reference::convolve(problem, &self.tensors())?;
         if self.exact {
             reference.bounds.fill(0.0);
         }

@@ -31,8 +31,9 @@ impl Layer {
     /// What [`Problem::new`] says of the batch.
     pub fn with_batch(&self, batch: u32) -> Result<Problem> {
         let problem: Problem = self.problem.parse()?;
-        let [_, channels, height, width] = problem.input_shape();
-        Problem::new(problem.conv(), [batch, channels, height, width])
+        let mut input = problem.input_shape().to_vec();
+        input[0] = batch;
+        problem.with_input(&input)
     }
 }
 
@@ -174,7 +175,7 @@ mod tests {
                 number(&row["groups"]),
             );
             let problem: Problem = text.parse().unwrap();
-            let [_, _, rows, columns] = problem.output_shape().map(u64::from);
+            let [_, _, _, rows, columns] = problem.output_shape().five().map(u64::from);
             assert_eq!([rows, columns], [number(&output[0]), number(&output[1])], "{text}");
             listed.insert(problem.to_string());
         }

@@ -111,8 +111,8 @@ mod tests {
             assert!(problems.iter().any(test), "no problem with {what}");
         };
         for channels in (1..=9).chain([15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129]) {
-            seen("so many output channels", &|p| p.conv().out_channels == channels);
-            seen("so many input channels", &|p| p.conv().in_channels == channels);
+            seen("so many output channels", &|p| p.out_channels() == channels);
+            seen("so many input channels", &|p| p.in_channels() == channels);
         }
         for width in (1..=20).chain([31, 32, 33, 55, 56, 57, 63, 64, 65]) {
             seen("this width", &|p| p.input_shape()[3] == width);
@@ -120,10 +120,10 @@ mod tests {
         for batch in [0, 2, 3, 5] {
             seen("this batch", &|p| p.input_shape()[0] == batch);
         }
-        seen("no input channels", &|p| p.conv().in_channels == 0);
-        seen("a stride larger than the kernel", &|p| p.conv().stride[0] > p.conv().kernel_size[0]);
+        seen("no input channels", &|p| p.in_channels() == 0);
+        seen("a stride larger than the kernel", &|p| p.stride()[0] > p.kernel_size()[0]);
         seen("padding larger than the input", &|p| p.padding().top > p.input_shape()[2]);
-        seen("more than 49 taps", &|p| p.conv().kernel_size.iter().product::<u32>() > 49);
-        seen("depthwise with dilation", &|p| p.in_channels_per_group() == 1 && p.conv().dilation[0] > 1);
+        seen("more than 49 taps", &|p| p.kernel_size().iter().product::<u32>() > 49);
+        seen("depthwise with dilation", &|p| p.in_channels_per_group() == 1 && p.dilation()[0] > 1);
     }
 }

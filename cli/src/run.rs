@@ -129,7 +129,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
 
 /// Compares with the CPU reference: a sentence, or an error with the same numbers.
 fn check(problem: &Problem, tensors: &Tensors<'_>, data: &[f32]) -> Result<String> {
-    let comparison = reference::conv2d(problem, tensors)?.compare(data)?;
+    let comparison = reference::convolve(problem, tensors)?.compare(data)?;
     let [expected, actual, bound] = comparison.worst;
     let mut text = format!(
         "largest difference from the CPU reference {:.3e} over {} outputs",
@@ -207,7 +207,7 @@ impl Files {
 
     /// The shapes of the other tensors.
     fn check_shapes(&self, problem: &Problem) -> Result<()> {
-        let channels = u64::from(problem.conv().out_channels);
+        let channels = u64::from(problem.out_channels());
         let output = self.output_shape(problem);
         for (name, tensor, required) in [
             ("bias", &self.bias, vec![channels]),

@@ -235,7 +235,7 @@ fn layers(name: Option<&str>, batch: u32) -> Result<Value> {
 
 fn write_tensors(folder: &Path, problem: &Problem, data: &ProblemData, reference: &Reference) -> Result<()> {
     let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
-    let channels = problem.conv().out_channels;
+    let channels = problem.out_channels();
     let (input, weight, output) = (problem.input_shape(), problem.weight_shape(), problem.output_shape());
     let mut tensors: Vec<(&str, &[u32], Vec<f32>)> = vec![
         ("input", &input, data.input.clone()),

@@ -2,7 +2,7 @@
 
 use super::window::{Taps, Window};
 use super::{Checks, Depth, LONG_SUM, Prices, Recipe, Tiling, is_generic, sum_block};
-use crate::problem::Problem;
+use crate::lowered::Lowered;
 use crate::shader::Constant;
 use crate::weights::Packing;
 
@@ -18,9 +18,9 @@ struct Variant {
 }
 
 impl Variant {
-    fn window(&self, problem: &Problem) -> Window {
+    fn window(&self, pass: &Lowered) -> Window {
         // AMD's chips have 106 scalar registers, and the window lies there.
-        Window::of(problem, self.pixels, if is_generic(self.name) { Taps::One } else { Taps::Kernel { live: 40 } })
+        Window::of(pass, self.pixels, if is_generic(self.name) { Taps::One } else { Taps::Kernel { live: 40 } })
     }
 }
 
@@ -57,7 +57,7 @@ impl Recipe for Broadcast {
         concat!(include_str!("../../shaders/window.wgsl"), "\n", include_str!("../../shaders/broadcast.wgsl"))
     }
 
-    fn constants(&self, problem: &Problem, variant: usize) -> Vec<Constant> {
+    fn constants(&self, pass: &Lowered, variant: usize) -> Vec<Constant> {
         let variant = &VARIANTS[variant];
         let mut constants = vec![
             ("LANES", variant.lanes.into()),
@@ -66,11 +66,7 @@ impl Recipe for Broadcast {
             ("COLUMNS", variant.pixels[1].into()),
         ];
         let generic = is_generic(variant.name);
-        constants.extend(variant.window(problem).constants(
-            problem,
-            generic,
-            sum_block(problem, generic).filter(|_| generic),
-        ));
+        constants.extend(variant.window(pass).constants(pass, generic, sum_block(pass, generic).filter(|_| generic)));
         constants
     }
 
@@ -82,29 +78,29 @@ impl Recipe for Broadcast {
         ([VARIANTS[variant].lanes, 1], 0)
     }
 
-    fn workspace(&self, _: &Problem, _: usize) -> u64 {
+    fn workspace(&self, _: &Lowered, _: usize) -> u64 {
         0
     }
 
-    fn tiling(&self, problem: &Problem, variant: usize) -> Result<Tiling, String> {
+    fn tiling(&self, pass: &Lowered, variant: usize) -> Result<Tiling, String> {
         let Variant { pixels, channels, lanes, .. } = VARIANTS[variant];
-        Tiling::of_blocks(problem, pixels, 1, channels * lanes)
+        Tiling::of_blocks(pass, pixels, 1, channels * lanes)
     }
 
-    fn depth(&self, problem: &Problem, variant: usize, _: Checks) -> Depth {
+    fn depth(&self, pass: &Lowered, variant: usize, _: Checks) -> Depth {
         let variant = &VARIANTS[variant];
-        let depth = Depth::of_channels(problem, &variant.window(problem));
-        let taps: u64 = problem.conv().kernel_size.into_iter().map(u64::from).product();
+        let depth = Depth::of_channels(pass, &variant.window(pass));
+        let taps: u64 = pass.kernel().into_iter().map(u64::from).product();
         // There are no registers left for the totals of long sums, so those are split.
-        match sum_block(problem, is_generic(variant.name)) {
+        match sum_block(pass, is_generic(variant.name)) {
             Some(_) if !is_generic(variant.name) => Depth { longest: (LONG_SUM / taps).max(1) as u32, ..depth },
             _ => depth,
         }
     }
 
-    fn unit_cost(&self, problem: &Problem, variant: usize, prices: &Prices) -> f64 {
+    fn unit_cost(&self, pass: &Lowered, variant: usize, prices: &Prices) -> f64 {
         let variant = &VARIANTS[variant];
-        let window = variant.window(problem);
+        let window = variant.window(pass);
         let channels = f64::from(variant.channels);
         let pixels = f64::from(variant.pixels[0] * variant.pixels[1]);
         let taps = window.taps() as f64;

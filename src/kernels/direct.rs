@@ -2,7 +2,7 @@
 
 use super::window::{Taps, Window};
 use super::{Checks, Depth, Prices, Recipe, Tiling, is_generic, sum_block};
-use crate::problem::Problem;
+use crate::lowered::Lowered;
 use crate::shader::Constant;
 use crate::weights::Packing;
 
@@ -18,14 +18,14 @@ struct Variant {
 }
 
 impl Variant {
-    fn window(&self, problem: &Problem) -> Window {
+    fn window(&self, pass: &Lowered) -> Window {
         let most = match self {
             _ if is_generic(self.name) => Taps::One,
             // One row of pixels shares no input between kernel rows, so nothing is lost by taking them in turn.
             Self { pixels: [1, _], channels: 4.., .. } => Taps::Row,
             _ => Taps::Kernel { live: 64 },
         };
-        Window::of(problem, self.pixels, most)
+        Window::of(pass, self.pixels, most)
     }
 }
 
@@ -61,7 +61,7 @@ impl Recipe for Direct {
         concat!(include_str!("../../shaders/window.wgsl"), "\n", include_str!("../../shaders/direct.wgsl"))
     }
 
-    fn constants(&self, problem: &Problem, variant: usize) -> Vec<Constant> {
+    fn constants(&self, pass: &Lowered, variant: usize) -> Vec<Constant> {
         let variant = &VARIANTS[variant];
         let mut constants = vec![
             ("CHANNELS", variant.channels.into()),
@@ -72,7 +72,7 @@ impl Recipe for Direct {
             ("GROUP_Y", variant.group[1].into()),
         ];
         let generic = is_generic(variant.name);
-        constants.extend(variant.window(problem).constants(problem, generic, sum_block(problem, generic)));
+        constants.extend(variant.window(pass).constants(pass, generic, sum_block(pass, generic)));
         constants
     }
 
@@ -84,22 +84,22 @@ impl Recipe for Direct {
         (VARIANTS[variant].group, 0)
     }
 
-    fn workspace(&self, _: &Problem, _: usize) -> u64 {
+    fn workspace(&self, _: &Lowered, _: usize) -> u64 {
         0
     }
 
-    fn tiling(&self, problem: &Problem, variant: usize) -> Result<Tiling, String> {
+    fn tiling(&self, pass: &Lowered, variant: usize) -> Result<Tiling, String> {
         let Variant { channels, pixels, group: [x, y], .. } = VARIANTS[variant];
-        Tiling::of_blocks(problem, pixels, x, y * channels)
+        Tiling::of_blocks(pass, pixels, x, y * channels)
     }
 
-    fn depth(&self, problem: &Problem, variant: usize, _: Checks) -> Depth {
-        Depth::of_channels(problem, &VARIANTS[variant].window(problem))
+    fn depth(&self, pass: &Lowered, variant: usize, _: Checks) -> Depth {
+        Depth::of_channels(pass, &VARIANTS[variant].window(pass))
     }
 
-    fn unit_cost(&self, problem: &Problem, variant: usize, prices: &Prices) -> f64 {
+    fn unit_cost(&self, pass: &Lowered, variant: usize, prices: &Prices) -> f64 {
         let variant = &VARIANTS[variant];
-        let window = variant.window(problem);
+        let window = variant.window(pass);
         let channels = f64::from(variant.channels);
         let pixels = f64::from(variant.pixels[0] * variant.pixels[1]);
         let taps = window.taps() as f64;

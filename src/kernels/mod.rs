@@ -12,11 +12,11 @@ use std::str::FromStr;
 
 use crate::capabilities::{AdapterClass, Capabilities};
 use crate::error::{Error, Result};
+use crate::lowered::{self, Lowered};
 use crate::params::activation_code;
 use crate::problem::Problem;
 use crate::ranges;
 use crate::shader::{Constant, Source, unrolled};
-use crate::tensors::Needs;
 use crate::weights::Packing;
 use prices::Prices;
 pub(crate) use tiling::{Depth, Part, Tiling};
@@ -37,8 +37,8 @@ const SUM_BLOCK: u64 = 1024;
 
 /// Products that are added up on their own before they join the total, which keeps rounding small in long sums; `None` for
 /// one plain sum. Generic variants, which serve any length, always have blocks.
-fn sum_block(problem: &Problem, generic: bool) -> Option<u64> {
-    (generic || problem.sum_length() > LONG_SUM).then_some(SUM_BLOCK)
+fn sum_block(pass: &Lowered, generic: bool) -> Option<u64> {
+    (generic || pass.sum_length() > LONG_SUM).then_some(SUM_BLOCK)
 }
 
 /// A GPU program for convolution.
@@ -156,21 +156,21 @@ pub(crate) trait Recipe: Sync {
     }
     /// The kernel's own WGSL, to follow `common.wgsl`.
     fn source(&self) -> &'static str;
-    /// Its constants for a problem.
-    fn constants(&self, problem: &Problem, variant: usize) -> Vec<Constant>;
+    /// Its constants for a pass.
+    fn constants(&self, pass: &Lowered, variant: usize) -> Vec<Constant>;
     /// The layout of the weight that it reads.
     fn packing(&self, variant: usize) -> Packing;
     /// Invocations of a workgroup along x and y, and bytes of workgroup memory.
     fn workgroup(&self, variant: usize) -> ([u32; 2], u32);
     /// Bytes of workspace.
-    fn workspace(&self, problem: &Problem, variant: usize) -> u64;
+    fn workspace(&self, pass: &Lowered, variant: usize) -> u64;
     /// The dispatch grid.
-    fn tiling(&self, problem: &Problem, variant: usize) -> Result<Tiling, String>;
+    fn tiling(&self, pass: &Lowered, variant: usize) -> Result<Tiling, String>;
     /// How it walks along a sum. Compilers unroll the loops over a block in trusted shaders; in checked ones, whose loops
     /// carry a counter of their own, every round of every loop counts.
-    fn depth(&self, problem: &Problem, variant: usize, checks: Checks) -> Depth;
+    fn depth(&self, pass: &Lowered, variant: usize, checks: Checks) -> Depth;
     /// Estimated cost of one multiply-add of a tile, in multiply-adds.
-    fn unit_cost(&self, problem: &Problem, variant: usize, prices: &Prices) -> f64;
+    fn unit_cost(&self, pass: &Lowered, variant: usize, prices: &Prices) -> f64;
 }
 
 /// One variant of one kernel.
@@ -196,31 +196,41 @@ impl Choice {
         self.kernel.recipe().packing(self.variant)
     }
 
-    pub fn workspace(self, problem: &Problem) -> u64 {
-        self.kernel.recipe().workspace(problem, self.variant)
+    /// Bytes of workspace, which the passes use one after the other.
+    pub fn workspace(self, passes: &[Lowered]) -> u64 {
+        passes.iter().map(|pass| self.workspace_of(pass)).max().unwrap_or(0)
     }
 
-    pub fn tiling(self, problem: &Problem) -> Result<Tiling, String> {
-        self.kernel.recipe().tiling(problem, self.variant)
+    pub fn workspace_of(self, pass: &Lowered) -> u64 {
+        self.kernel.recipe().workspace(pass, self.variant)
     }
 
-    pub fn depth(self, problem: &Problem, checks: Checks) -> Depth {
-        self.kernel.recipe().depth(problem, self.variant, checks)
+    pub fn tiling(self, pass: &Lowered) -> Result<Tiling, String> {
+        self.kernel.recipe().tiling(pass, self.variant)
     }
 
-    /// Whether the kernel takes the problem on such a device, or a sentence with numbers why not.
-    pub fn supports(self, problem: &Problem, capabilities: &Capabilities, checks: Checks) -> Result<(), String> {
+    pub fn depth(self, pass: &Lowered, checks: Checks) -> Depth {
+        self.kernel.recipe().depth(pass, self.variant, checks)
+    }
+
+    /// Whether the kernel takes all passes of a problem on such a device, or a sentence with numbers why not.
+    pub fn supports(self, passes: &[Lowered], capabilities: &Capabilities, checks: Checks) -> Result<(), String> {
         let recipe = self.kernel.recipe();
-        let [rows, columns] = problem.conv().kernel_size.map(u64::from);
-        if !recipe.generic(self.variant) && rows * columns > MAX_SPECIAL_TAPS {
-            return Err(format!(
-                "{rows}×{columns} has {} taps; up to {MAX_SPECIAL_TAPS} are compiled into a shader, the generic variants take any",
-                rows * columns
-            ));
+        let Some(first) = passes.first() else { return Ok(()) };
+        for pass in passes {
+            let taps = pass.taps();
+            if !recipe.generic(self.variant) && taps > MAX_SPECIAL_TAPS {
+                let sizes: Vec<String> = pass.lines.iter().map(|line| line.kernel.to_string()).collect();
+                // A kernel of one slice is known as rows × columns.
+                let sizes = sizes[usize::from(pass.lines[0].kernel == 1)..].join("×");
+                return Err(format!(
+                    "{sizes} has {taps} taps; up to {MAX_SPECIAL_TAPS} are compiled into a shader, the generic variants take any"
+                ));
+            }
+            ranges::prove(pass)?;
+            self.tiling(pass)?;
+            self.depth(pass, checks).parts(capabilities.max_loop_rounds, 1)?;
         }
-        ranges::prove(problem)?;
-        self.tiling(problem)?;
-        self.depth(problem, checks).parts(capabilities.max_loop_rounds, 1)?;
         let limits = &capabilities.limits;
         let ([x, y], shared) = recipe.workgroup(self.variant);
         let binding = limits.max_storage_buffer_binding_size;
@@ -244,61 +254,73 @@ impl Choice {
             check_limit(what, limit, required.into(), actual.into())?;
         }
         for (what, bytes) in [
-            ("the input", 4 * problem.input_len()),
-            ("the output", 4 * problem.output_len()),
-            ("the packed weight", self.packing().bytes(problem)),
-            ("the workspace", self.workspace(problem)),
+            ("the input", 4 * first.input_len),
+            ("the output", 4 * first.output_len),
+            ("the packed weight", self.packing().bytes(passes)),
+            ("the workspace", self.workspace(passes)),
         ] {
             check_limit(what, "max_storage_buffer_binding_size", bytes, binding)?;
+        }
+        let packed = self.packing().bytes(passes) / 4;
+        if packed >= ranges::INDEX_LIMIT {
+            return Err(format!(
+                "the packed weight has {packed} elements; there may be less than {}",
+                ranges::INDEX_LIMIT
+            ));
         }
         Ok(())
     }
 
     /// Estimated cost of a problem in multiply-adds of one invocation: what is computed (tails included) times what each
     /// multiply-add costs, times how much of the device would idle.
-    pub fn cost(self, problem: &Problem, class: AdapterClass) -> f64 {
-        let recipe = self.kernel.recipe();
+    pub fn cost(self, passes: &[Lowered], class: AdapterClass) -> f64 {
         let prices = Prices::of(class);
-        let Ok(tiling) = self.tiling(problem) else { return f64::INFINITY };
+        passes.iter().map(|pass| self.pass_cost(pass, class, &prices)).sum()
+    }
+
+    fn pass_cost(self, pass: &Lowered, class: AdapterClass, prices: &Prices) -> f64 {
+        let recipe = self.kernel.recipe();
+        let Ok(tiling) = self.tiling(pass) else { return f64::INFINITY };
         let work = f64::from(tiling.tiles) * tiling.tile_macs as f64;
         // A GPU is busy when it has invocations enough, a processor when it has workgroups enough.
         let ([x, y], _) = recipe.workgroup(self.variant);
         let size = if class == AdapterClass::Software { 1.0 } else { f64::from(x * y) / 64.0 };
         let idle = (prices.workgroups / (f64::from(tiling.tiles.max(1)) * size)).max(1.0);
         // Partial sums are written, and read by one more dispatch.
-        let reduce = match self.workspace(problem) {
+        let reduce = match self.workspace_of(pass) {
             0 => 0.0,
             bytes => prices.pass + 2.0 * prices.load * bytes as f64 / 4.0,
         };
         // Run-time sizes keep the compiler from unrolling taps.
         let generic = if recipe.generic(self.variant) { 2.0 } else { 1.0 };
-        work * recipe.unit_cost(problem, self.variant, &prices) * idle * generic + reduce
+        work * recipe.unit_cost(pass, self.variant, prices) * idle * generic + reduce
     }
 
     /// The convolution's WGSL, a whole module whose marked loops are still to be unrolled; `split` if sums are formed in parts.
-    pub fn source(self, problem: &Problem, aliasing: Aliasing, split: bool) -> Result<String> {
+    pub fn source(self, pass: &Lowered, aliasing: Aliasing, split: bool) -> Result<String> {
         let recipe = self.kernel.recipe();
-        let conv = problem.conv();
         let mut source = Source::new(&[COMMON, recipe.source()]);
         if recipe.generic(self.variant) {
-            source.set(&[("GENERIC", true.into())])?;
+            source.set(&[("GENERIC", true.into()), ("INPUT_DENSE", false.into()), ("OUTPUT_DENSE", false.into())])?;
         } else {
-            let needs = Needs::of(problem);
+            let [kernel, stride, dilation] = [pass.kernel(), pass.stride(), pass.dilation()];
             source.set(&[
-                ("KERNEL_H", conv.kernel_size[0].into()),
-                ("KERNEL_W", conv.kernel_size[1].into()),
-                ("STRIDE_H", conv.stride[0].into()),
-                ("STRIDE_W", conv.stride[1].into()),
-                ("DILATION_H", conv.dilation[0].into()),
-                ("DILATION_W", conv.dilation[1].into()),
-                ("PADDING_MODE", (conv.padding_mode as u32).into()),
-                ("ACTIVATION", activation_code(problem.epilogue().activation).into()),
-                ("HAS_BIAS", needs.bias.into()),
-                ("HAS_RESIDUAL", needs.residual.into()),
+                ("KERNEL_H", kernel[0].into()),
+                ("KERNEL_W", kernel[1].into()),
+                ("STRIDE_H", stride[0].into()),
+                ("STRIDE_W", stride[1].into()),
+                ("DILATION_H", dilation[0].into()),
+                ("DILATION_W", dilation[1].into()),
+                ("PADDING_MODE", (pass.padding_mode as u32).into()),
+                ("DEEP", pass.is_deep().into()),
+                ("INPUT_DENSE", (pass.input_steps.axes[2] == 1).into()),
+                // Partial sums lie dense in their workspace.
+                ("OUTPUT_DENSE", (pass.output_steps.axes[2] == 1 || self.workspace_of(pass) > 0).into()),
             ])?;
+            set_epilogue(&mut source, pass)?;
         }
         source.set(&[("SPLIT", split.into())])?;
-        source.set(&recipe.constants(problem, self.variant))?;
+        source.set(&recipe.constants(pass, self.variant))?;
         for (name, constant, access) in
             [("input", "INPUT_IN_OUTPUT", aliasing.input), ("residual", "RESIDUAL_IN_OUTPUT", aliasing.residual)]
         {
@@ -310,6 +332,14 @@ impl Choice {
         }
         Ok(source.finish())
     }
+}
+
+fn set_epilogue(source: &mut Source, pass: &Lowered) -> Result<()> {
+    source.set(&[
+        ("ACTIVATION", activation_code(pass.epilogue.activation).into()),
+        ("HAS_BIAS", pass.bias.into()),
+        ("HAS_RESIDUAL", pass.epilogue.residual.into()),
+    ])
 }
 
 fn check_limit(what: &str, limit: &str, required: u64, actual: u64) -> Result<(), String> {
@@ -339,14 +369,15 @@ pub(crate) struct Aliasing {
 }
 
 /// The WGSL that adds up partial sums and applies the epilogue, a whole module.
-pub(crate) fn reduce_source(problem: &Problem, residual: Access) -> Result<String> {
-    let needs = Needs::of(problem);
+pub(crate) fn reduce_source(pass: &Lowered, residual: Access) -> Result<String> {
     let mut source = Source::new(&[COMMON, include_str!("../../shaders/reduce.wgsl")]);
+    let same_order = pass.output_steps == pass.workspace_steps();
     source.set(&[
-        ("ACTIVATION", activation_code(problem.epilogue().activation).into()),
-        ("HAS_BIAS", needs.bias.into()),
-        ("HAS_RESIDUAL", needs.residual.into()),
+        ("DEEP", pass.is_deep().into()),
+        ("OUTPUT_DENSE", (pass.output_steps.axes[2] == 1).into()),
+        ("SAME_ORDER", same_order.into()),
     ])?;
+    set_epilogue(&mut source, pass)?;
     match residual {
         Access::Separate => {}
         Access::SharedBuffer => source.make_writable("residual")?,
@@ -366,25 +397,26 @@ pub(crate) fn pack_source(packing: Packing) -> Result<String> {
 }
 
 /// The WGSL of a kernel for a problem as it is handed to wgpu: a whole module, and nothing else. Part 0 is the
-/// convolution, part 1 the program that packs its weight, part 2 of a variant that splits sums their addition. Needs no adapter. Without a name, the kernel's first variant
-/// that takes the problem on a device of WebGPU's default limits.
+/// convolution, part 1 the program that packs its weight, part 2 of a variant that splits sums their addition; then the other
+/// convolutions of a problem that takes several. Needs no adapter. Without a name, the kernel's first variant that takes the
+/// problem on a device of WebGPU's default limits.
 ///
 /// # Errors
 /// [`Error::Unknown`] for a variant or a part that does not exist, [`Error::Refused`] if the variant (or every one)
 /// refuses the problem.
 pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, part: u32) -> Result<String> {
     let capabilities = Capabilities::baseline();
-    let run = &problem.as_run();
     let refused = |name: &str, refusal| Error::Refused {
         kernel: format!("{kernel}{name}"),
         problem: problem.to_string(),
         refusal,
     };
+    let passes = lowered::passes(problem).map_err(|refusal| refused("", refusal))?;
     let choice = match variant {
         Some(name) => {
             let choice = kernel.variant(name)?;
             choice
-                .supports(run, &capabilities, Checks::default())
+                .supports(&passes, &capabilities, Checks::default())
                 .map_err(|refusal| refused(&format!(" {name}"), refusal))?;
             choice
         }
@@ -393,19 +425,33 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
             Choice::all()
                 .filter(|choice| choice.kernel == kernel)
                 .find(|choice| {
-                    choice.supports(run, &capabilities, Checks::default()).map_err(|refusal| last = refusal).is_ok()
+                    choice.supports(&passes, &capabilities, Checks::default()).map_err(|refusal| last = refusal).is_ok()
                 })
                 .ok_or_else(|| refused("", last))?
         }
     };
-    match part {
-        0 => unrolled(&choice.source(run, Aliasing::default(), false)?),
-        1 => pack_source(choice.packing()),
-        2 if choice.workspace(run) > 0 => reduce_source(run, Access::Separate),
-        _ => Err(Error::Unknown {
+    let mut modules = Vec::new();
+    for (number, pass) in passes.iter().enumerate() {
+        let module = choice.source(pass, Aliasing::default(), false)?;
+        if !modules.contains(&module) {
+            modules.push(module);
+        }
+        if number == 0 {
+            modules.push(pack_source(choice.packing())?);
+            if choice.workspace_of(pass) > 0 {
+                modules.push(reduce_source(pass, Access::Separate)?);
+            }
+        }
+    }
+    match modules.get(part as usize) {
+        Some(module) => unrolled(module),
+        None => Err(Error::Unknown {
             what: "part",
             name: part.to_string(),
-            known: "0 (the convolution), 1 (the packing of its weight), where sums are split 2 (their addition)".into(),
+            known: format!(
+                "0 to {}: the convolution, the packing of its weight, where sums are split their addition, further convolutions",
+                modules.len() - 1
+            ),
         }),
     }
 }

@@ -1,7 +1,7 @@
 //! Host side of `shaders/tiled.wgsl`.
 
 use super::{Checks, Depth, Prices, Recipe, Tiling, is_generic, sum_block};
-use crate::problem::Problem;
+use crate::lowered::{Lowered, Steps};
 use crate::ranges::INDEX_LIMIT;
 use crate::shader::Constant;
 use crate::weights::{KOrder, Packing};
@@ -25,17 +25,17 @@ impl Variant {
     }
 
     /// Invocations that share the gathering of a column: they take parts of a channel block, which none may overrun.
-    fn phases(&self, problem: &Problem) -> u32 {
+    fn phases(&self, pass: &Lowered) -> u32 {
         let phases = self.threads() / self.tile[1];
-        let block = KOrder::of(problem).block;
-        if phases > 1 && !is_generic(self.name) && block >= 4 * phases && !self.is_ragged(problem) { phases } else { 1 }
+        let block = KOrder::of(pass).block;
+        if phases > 1 && !is_generic(self.name) && block >= 4 * phases && !self.is_ragged(pass) { phases } else { 1 }
     }
 
     /// Whether a block or a slice may reach beyond the last channel.
-    fn is_ragged(&self, problem: &Problem) -> bool {
-        let order = KOrder::of(problem);
+    fn is_ragged(&self, pass: &Lowered) -> bool {
+        let order = KOrder::of(pass);
         is_generic(self.name)
-            || !problem.in_channels_per_group().is_multiple_of(order.block)
+            || !pass.group_in.is_multiple_of(order.block)
             || !order.length.is_multiple_of(self.tile[2].into())
     }
 }
@@ -91,12 +91,12 @@ impl Recipe for Tiled {
         include_str!("../../shaders/tiled.wgsl")
     }
 
-    fn constants(&self, problem: &Problem, variant: usize) -> Vec<Constant> {
+    fn constants(&self, pass: &Lowered, variant: usize) -> Vec<Constant> {
         let variant = &VARIANTS[variant];
         let Variant { name, tile, thread, buffers, split } = *variant;
-        let sum_slices = sum_block(problem, is_generic(name)).map_or(0, |products| products as u32 / tile[2]);
-        let padding = problem.padding();
-        let padded = [padding.top, padding.bottom, padding.left, padding.right] != [0; 4];
+        let sum_slices = sum_block(pass, is_generic(name)).map_or(0, |products| products as u32 / tile[2]);
+        let plain = pass.lines.iter().all(|line| line.is_plain()) && !pass.is_deep();
+        let follow = |steps: &Steps| steps.axes[1] == u64::from(pass.lines[2].output) * steps.axes[2];
         vec![
             ("TILE_M", tile[0].into()),
             ("TILE_N", tile[1].into()),
@@ -104,10 +104,13 @@ impl Recipe for Tiled {
             ("THREAD_M", thread[0].into()),
             ("THREAD_N", thread[1].into()),
             ("BUFFERS", buffers.into()),
-            ("PHASES", variant.phases(problem).into()),
-            ("CHANNEL_BLOCK", if is_generic(name) { 1 } else { KOrder::of(problem).block }.into()),
-            ("PADDED", (padded || is_generic(name)).into()),
-            ("RAGGED", variant.is_ragged(problem).into()),
+            ("PHASES", variant.phases(pass).into()),
+            ("CHANNEL_BLOCK", if is_generic(name) { 1 } else { KOrder::of(pass).block }.into()),
+            ("KERNEL_D", pass.lines[0].kernel.into()),
+            ("PADDED", (pass.is_padded() || is_generic(name)).into()),
+            ("POINTWISE", (plain && follow(&pass.input_steps) && !is_generic(name)).into()),
+            ("OUTPUT_LINEAR", (split || follow(&pass.output_steps) && !is_generic(name)).into()),
+            ("RAGGED", variant.is_ragged(pass).into()),
             ("SPLIT_K", split.into()),
             ("SUM_SLICES", sum_slices.into()),
         ]
@@ -122,28 +125,24 @@ impl Recipe for Tiled {
         ([variant.threads(), 1], 4 * variant.buffers * variant.tile[2] * (variant.tile[0] + variant.tile[1]))
     }
 
-    fn workspace(&self, problem: &Problem, variant: usize) -> u64 {
-        match self.tiling(problem, variant) {
-            Ok(tiling) if VARIANTS[variant].split => {
-                (4 * u64::from(tiling.splits)).saturating_mul(problem.output_len())
-            }
+    fn workspace(&self, pass: &Lowered, variant: usize) -> u64 {
+        match self.tiling(pass, variant) {
+            Ok(tiling) if VARIANTS[variant].split => (4 * u64::from(tiling.splits)).saturating_mul(pass.outputs()),
             _ => 0,
         }
     }
 
-    fn tiling(&self, problem: &Problem, variant: usize) -> Result<Tiling, String> {
+    fn tiling(&self, pass: &Lowered, variant: usize) -> Result<Tiling, String> {
         let [m, n, _] = VARIANTS[variant].tile;
-        let [batch, _, rows, columns] = problem.output_shape().map(u64::from);
-        let pixels = batch.saturating_mul(rows).saturating_mul(columns);
-        let packed = Packing::KMajor.bytes(problem) / 4;
+        let packed = Packing::KMajor.vectors(pass).saturating_mul(4);
         if packed >= INDEX_LIMIT {
             return Err(format!("the packed weight has {packed} elements; there may be less than {INDEX_LIMIT}"));
         }
-        let tiling = Tiling::new(problem, pixels, 1, n, m)?;
-        if VARIANTS[variant].split { split_sums(problem, &VARIANTS[variant], tiling) } else { Ok(tiling) }
+        let tiling = Tiling::new(pass, pass.pixels(), 1, n, m)?;
+        if VARIANTS[variant].split { split_sums(pass, &VARIANTS[variant], tiling) } else { Ok(tiling) }
     }
 
-    fn depth(&self, problem: &Problem, variant: usize, checks: Checks) -> Depth {
+    fn depth(&self, pass: &Lowered, variant: usize, checks: Checks) -> Depth {
         let [m, n, k] = VARIANTS[variant].tile.map(u64::from);
         let [quads, thread_n] = [VARIANTS[variant].thread[0] / 4, VARIANTS[variant].thread[1]].map(u64::from);
         let threads = u64::from(VARIANTS[variant].threads());
@@ -156,15 +155,15 @@ impl Recipe for Tiled {
         };
         let rounds = 1 + 2 * weights + k * (2 + 3 * columns) + k / 4 * (1 + block) + quads * thread_n;
         // A problem whose K does not fit is refused before anything is split.
-        let length = KOrder::of(problem).length.min(u64::from(u32::MAX)) as u32;
-        let length = match self.tiling(problem, variant) {
+        let length = KOrder::of(pass).length.min(u64::from(u32::MAX)) as u32;
+        let length = match self.tiling(pass, variant) {
             Ok(tiling) if VARIANTS[variant].split => tiling.split_length.min(length),
             _ => length,
         };
         Depth { length, step: VARIANTS[variant].tile[2], rounds, longest: u32::MAX }
     }
 
-    fn unit_cost(&self, problem: &Problem, variant: usize, prices: &Prices) -> f64 {
+    fn unit_cost(&self, pass: &Lowered, variant: usize, prices: &Prices) -> f64 {
         let Variant { tile, thread, .. } = VARIANTS[variant];
         let [m, n] = thread.map(f64::from);
         // Per position along K, an invocation does m · n multiply-adds, reads m + n values and gathers its columns and its
@@ -172,7 +171,7 @@ impl Recipe for Tiled {
         let threads = f64::from(VARIANTS[variant].threads());
         let [tile_m, tile_n, tile_k] = tile.map(f64::from);
         let gathered = prices.gather * tile_n / threads + prices.load * tile_m / threads;
-        let k = (problem.sum_length() as f64).max(1.0);
+        let k = (pass.sum_length() as f64).max(1.0);
         let slices = (k / tile_k).ceil() * tile_k / k;
         slices * (1.0 + (prices.shared * (m + n) + gathered) / (m * n))
     }
@@ -180,15 +179,15 @@ impl Recipe for Tiled {
 
 /// Gives each tile's sums to as many workgroups as it takes to keep a large GPU busy, whole slices to each. Where there is
 /// nothing to share one workgroup has it all.
-fn split_sums(problem: &Problem, variant: &Variant, tiling: Tiling) -> Result<Tiling, String> {
+fn split_sums(pass: &Lowered, variant: &Variant, tiling: Tiling) -> Result<Tiling, String> {
     let step = u64::from(variant.tile[2]);
-    let slices = KOrder::of(problem).length.div_ceil(step).max(1);
+    let slices = KOrder::of(pass).length.div_ceil(step).max(1);
     let tiles = u64::from(tiling.tiles.max(1));
     let wanted = SPLIT_WORKGROUPS.div_ceil(tiles).min(MOST_SPLITS).min(slices / LEAST_SLICES).max(1);
     let length = slices.div_ceil(wanted) * step;
     // With whole slices, fewer parts may do.
     let splits = (slices * step).div_ceil(length);
-    let partial_sums = problem.output_len().saturating_mul(splits);
+    let partial_sums = pass.outputs().saturating_mul(splits);
     if partial_sums >= INDEX_LIMIT {
         return Err(format!("{partial_sums} partial sums; there may be less than {INDEX_LIMIT}"));
     }

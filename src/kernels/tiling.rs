@@ -1,7 +1,7 @@
 //! How a problem is divided: into tiles, and sums into parts.
 
 use super::window::Window;
-use crate::problem::Problem;
+use crate::lowered::Lowered;
 use crate::ranges::{self, INDEX_LIMIT};
 
 /// How a kernel divides a problem among workgroups.
@@ -26,18 +26,18 @@ impl Tiling {
     /// Divides `pixels` and the channels of each group into tiles of that size. `pixel_size` says how many output pixels
     /// one of `pixels` stands for.
     pub fn new(
-        problem: &Problem,
+        pass: &Lowered,
         pixels: u64,
         pixel_size: u64,
         tile_pixels: u32,
         tile_channels: u32,
     ) -> Result<Self, String> {
-        let channels = u64::from(problem.out_channels_per_group());
+        let channels = u64::from(pass.group_out);
         let tiles_pixels = pixels.div_ceil(tile_pixels.into());
         let tiles_channels = channels.div_ceil(tile_channels.into());
         let tiles = tiles_pixels
             .checked_mul(tiles_channels)
-            .and_then(|tiles| tiles.checked_mul(problem.conv().groups.into()))
+            .and_then(|tiles| tiles.checked_mul(pass.groups.into()))
             .unwrap_or(u64::MAX);
         if pixels >= INDEX_LIMIT || tiles >= INDEX_LIMIT {
             return Err(format!("{tiles} tiles; tiles are counted with 32 bits, so that there may be {INDEX_LIMIT}"));
@@ -50,19 +50,20 @@ impl Tiling {
             tiles: tiles as u32,
             splits: 1,
             split_length: 0,
-            tile_macs: outputs.saturating_mul(problem.sum_length()),
+            tile_macs: outputs.saturating_mul(pass.sum_length()),
         })
     }
 }
 
 impl Tiling {
     /// Divides into tiles of `blocks` blocks, each of rows × columns of output pixels, by `channels` output channels.
-    pub fn of_blocks(problem: &Problem, [rows, columns]: [u32; 2], blocks: u32, channels: u32) -> Result<Self, String> {
+    pub fn of_blocks(pass: &Lowered, [rows, columns]: [u32; 2], blocks: u32, channels: u32) -> Result<Self, String> {
         debug_assert!(u64::from(rows.max(columns)) <= ranges::TILE_MARGIN);
-        let [batch, _, height, width] = problem.output_shape().map(u64::from);
+        let [_, height, width] = pass.lines.map(|line| u64::from(line.output));
         // A refusal, not an overflow, where the product is beyond 64 bits: the ranges are proved first, but not by us.
-        let all = batch.saturating_mul(height.div_ceil(rows.into())).saturating_mul(width.div_ceil(columns.into()));
-        Self::new(problem, all, u64::from(rows * columns), blocks, channels)
+        let blocks_of_plane = height.div_ceil(rows.into()) * width.div_ceil(columns.into());
+        let all = pass.planes().saturating_mul(blocks_of_plane);
+        Self::new(pass, all, u64::from(rows * columns), blocks, channels)
     }
 
     /// Shares every tile's sums among `splits` workgroups, each of which does `length` of them.
@@ -82,7 +83,7 @@ impl Tiling {
 /// How a kernel walks along a sum, and so how the sum can be split into parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Depth {
-    /// Length in the kernel's own unit: channels of a group (direct) or positions along K (tiled).
+    /// Length in the kernel's own unit: channels of a group times slices of the kernel (direct) or positions along K (tiled).
     pub length: u32,
     /// Parts begin at multiples of this.
     pub step: u32,
@@ -105,9 +106,9 @@ pub(crate) struct Part {
 impl Depth {
     /// For a kernel that walks along the channels and takes taps in such blocks: those are its loops, and all others are
     /// unrolled before a compiler sees them.
-    pub(super) fn of_channels(problem: &Problem, window: &Window) -> Self {
-        let [rows, columns] = window.blocks(problem);
-        let length = problem.in_channels_per_group();
+    pub(super) fn of_channels(pass: &Lowered, window: &Window) -> Self {
+        let [rows, columns] = window.blocks(pass);
+        let length = pass.group_in.saturating_mul(pass.lines[0].kernel);
         // A loop takes one more round to find that it has ended. Twice that, for what drivers make loops of themselves: seen
         // are six rounds where a kernel has one row and one column.
         Self { length, step: 1, rounds: 2 * (1 + (rows + 1) + rows * (columns + 1)), longest: u32::MAX }

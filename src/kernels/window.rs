@@ -1,7 +1,8 @@
 //! Host side of `shaders/window.wgsl`: the block of taps that a kernel takes at once, and the input that it needs.
 
 use crate::conv::PaddingMode;
-use crate::problem::Problem;
+use crate::lowered::Lowered;
+use crate::problem::greatest_common_divisor;
 use crate::shader::Constant;
 
 /// Channels of a partial sum where the configuration is not known to the compiler.
@@ -36,10 +37,10 @@ pub(super) struct Window {
 
 impl Window {
     /// The largest block of taps that is allowed, for an invocation's rows × columns of output pixels.
-    pub fn of(problem: &Problem, pixels: [u32; 2], most: Taps) -> Self {
-        let kernel = problem.conv().kernel_size.map(u64::from);
-        let block = |taps: [u64; 2]| Self::new(problem, pixels.map(u64::from), taps);
-        let dilation = u64::from(problem.conv().dilation[0]);
+    pub fn of(pass: &Lowered, pixels: [u32; 2], most: Taps) -> Self {
+        let kernel = pass.kernel().map(u64::from);
+        let block = |taps: [u64; 2]| Self::new(pass, pixels.map(u64::from), taps);
+        let dilation = u64::from(pass.dilation()[0]);
         let fits = |window: &Self, most_live: u64| {
             // Rows from the first one that a row of pixels needs to the last.
             let rows = (window.taps[0] - 1).saturating_mul(dilation).saturating_add(1).min(window.needed[0]);
@@ -54,11 +55,10 @@ impl Window {
         }
     }
 
-    fn new(problem: &Problem, pixels: [u64; 2], taps: [u64; 2]) -> Self {
-        let conv = problem.conv();
+    fn new(pass: &Lowered, pixels: [u64; 2], taps: [u64; 2]) -> Self {
         let axis = |axis: usize| {
-            let [stride, dilation] = [conv.stride[axis], conv.dilation[axis]].map(u64::from);
-            if taps[axis] != u64::from(conv.kernel_size[axis]) {
+            let [stride, dilation] = [pass.stride()[axis], pass.dilation()[axis]].map(u64::from);
+            if taps[axis] != u64::from(pass.kernel()[axis]) {
                 return (pixels[axis], pixels[axis]);
             }
             let size = (pixels[axis] - 1) * stride + (taps[axis] - 1) * dilation + 1;
@@ -87,27 +87,25 @@ impl Window {
     }
 
     /// Blocks of the whole kernel, along rows and along columns.
-    pub fn blocks(&self, problem: &Problem) -> [u64; 2] {
-        let kernel = problem.conv().kernel_size.map(u64::from);
+    pub fn blocks(&self, pass: &Lowered) -> [u64; 2] {
+        let kernel = pass.kernel().map(u64::from);
         [kernel[0] / self.taps[0], kernel[1] / self.taps[1]]
     }
 
     /// The constants of `window.wgsl`; `sum_block` products are added up on their own.
-    pub fn constants(&self, problem: &Problem, generic: bool, sum_block: Option<u64>) -> Vec<Constant> {
-        let (conv, padding) = (problem.conv(), problem.padding());
-        let padded = [padding.top, padding.bottom, padding.left, padding.right].iter().any(|&side| side != 0);
-        let zeros = generic || (padded && conv.padding_mode == PaddingMode::Zeros);
-        let kernel: u64 = conv.kernel_size.into_iter().map(u64::from).product();
+    pub fn constants(&self, pass: &Lowered, generic: bool, sum_block: Option<u64>) -> Vec<Constant> {
+        let zeros = generic || (pass.is_padded() && pass.padding_mode == PaddingMode::Zeros);
+        let kernel: u64 = pass.kernel().into_iter().map(u64::from).product();
         let sum_channels = match sum_block {
             Some(_) if generic => GENERIC_SUM_CHANNELS,
             Some(products) => (products / kernel).max(1),
             None => 0,
         };
-        let reuse = match [conv.stride[0], conv.dilation[0]].map(u64::from) {
+        let reuse = match [pass.stride()[0], pass.dilation()[0]] {
             _ if self.taps[0] == 1 => [1, 1],
             [stride, dilation] => {
                 let common = greatest_common_divisor(stride, dilation);
-                [dilation / common, stride / common]
+                [dilation / common, stride / common].map(u64::from)
             }
         };
         let number = |value: u64| (value as u32).into();
@@ -124,16 +122,13 @@ impl Window {
     }
 }
 
-fn greatest_common_divisor(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lowered::tests::one as lowered;
 
     fn window(text: &str, pixels: [u32; 2], most: Taps) -> Window {
-        Window::of(&text.parse().unwrap(), pixels, most)
+        Window::of(&lowered(text), pixels, most)
     }
 
     #[test]

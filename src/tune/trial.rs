@@ -92,7 +92,7 @@ impl Trial {
         let sum = |limit: u64| length.saturating_mul(limit * limit).saturating_add(2 * ADDEND);
         let limit = (1..=4).rev().find(|&limit| sum(limit) <= EXACT);
         let needs = Needs::of(problem);
-        let channels = u64::from(problem.conv().out_channels);
+        let channels = u64::from(problem.out_channels());
         let mut optional = |needed, what, length, limit| {
             if needed { random.tensor(what, length, limit).map(Some) } else { Ok(None) }
         };
@@ -112,11 +112,11 @@ impl Trial {
         };
         let of = problem.output_len();
         trial.verified = if problem.macs() <= whole {
-            trial.expected = reference::conv2d(problem, &trial.tensors())?;
+            trial.expected = reference::convolve(problem, &trial.tensors())?;
             format!("all {of} outputs")
         } else {
             let indices = sample(problem, &mut random);
-            trial.expected = reference::conv2d_at(problem, &trial.tensors(), &indices)?;
+            trial.expected = reference::convolve_at(problem, &trial.tensors(), &indices)?;
             let text = format!("{} of {of} outputs", indices.len());
             trial.sample = Some(indices);
             text
@@ -202,8 +202,8 @@ impl Trial {
 /// Outputs to look at: the corners of the output along every axis, where tiles have their tails, and one at random in each
 /// of many equal stretches.
 fn sample(problem: &Problem, random: &mut Random) -> Vec<u64> {
-    let shape = problem.output_shape().map(u64::from);
-    let mut indices: Vec<u64> = (0..16)
+    let shape = problem.output_shape().five().map(u64::from);
+    let mut indices: Vec<u64> = (0..1 << shape.len())
         .map(|corner| {
             shape
                 .iter()
@@ -227,7 +227,7 @@ mod tests {
 
     /// What a right kernel gives.
     fn right(problem: &Problem, trial: &Trial) -> Vec<f32> {
-        let all = reference::conv2d(problem, &trial.tensors()).unwrap();
+        let all = reference::convolve(problem, &trial.tensors()).unwrap();
         all.values.iter().map(|&value| value as f32).collect()
     }
 

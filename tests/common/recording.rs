@@ -40,7 +40,7 @@ impl Chain {
         for problem in &problems {
             let plan = engine.plan_blocking(problem, &PlanOptions::default())?;
             let weight = vec![0.5; problem.weight_len() as usize];
-            let bias = vec![0.5; problem.conv().out_channels as usize];
+            let bias = vec![0.5; problem.out_channels() as usize];
             let weights = plan.weights_blocking(&WeightData::new(&weight).bias(&bias))?;
             let source = shader_source(problem, plan.kernel(), Some(plan.variant()), 0)?;
             layers_by_hand.push(LayerByHand::new(engine, &source));

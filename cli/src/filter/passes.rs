@@ -152,7 +152,7 @@ fn run_channels(
     for (index, pass) in filter.passes.iter().enumerate() {
         let problem = problem(filter, index, planes, colours.len(), settings.border)?;
         let weight: Vec<f32> = colours.iter().flat_map(|_| pass.responses.concat()).collect();
-        let bias = problem.conv().bias.then(|| bias(filter, pass, colours));
+        let bias = problem.bias().then(|| bias(filter, pass, colours));
         let residual: Option<Vec<f32>> = pass.keep.map(|keep| input.iter().map(|value| value * keep).collect());
 
         let plan = engine.plan_blocking(&problem, &settings.plan)?;
@@ -178,7 +178,7 @@ fn run_channels(
             tensors.bias = bias.as_deref();
             tensors.residual = residual.as_deref();
             let mut check = Check::default();
-            check.add(&reference::conv2d(&problem, &tensors)?.compare(&result)?);
+            check.add(&reference::convolve(&problem, &tensors)?.compare(&result)?);
             Some(check)
         } else {
             None
@@ -265,9 +265,9 @@ mod tests {
                 .map(|index| {
                     let problem = problem(&filter, index, &planes, 3, PaddingMode::Reflect).unwrap();
                     assert_eq!(problem.output_shape()[2..], [10, 20]);
-                    assert_eq!(problem.conv().padding_mode, PaddingMode::Reflect);
+                    assert_eq!(problem.padding_mode(), PaddingMode::Reflect);
                     let [a, b, c, d] = problem.weight_shape();
-                    let bias = if problem.conv().bias { " with bias" } else { "" };
+                    let bias = if problem.bias() { " with bias" } else { "" };
                     let residual = if problem.epilogue().residual { " with residual" } else { "" };
                     format!("({a}, {b}, {c}, {d}){bias}{residual}")
                 })

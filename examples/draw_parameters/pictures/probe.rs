@@ -10,10 +10,10 @@ use super::Result;
 
 /// The exact integers that the reference computes; a bias that is not given is 0.
 pub fn integers(problem: &Problem, tensors: Tensors<'_>) -> Result<Vec<i64>> {
-    let zeros = vec![0.0; problem.conv().out_channels as usize];
+    let zeros = vec![0.0; problem.out_channels() as usize];
     let bias = tensors.bias.unwrap_or(&zeros);
-    let tensors = Tensors { bias: problem.conv().bias.then_some(bias), ..tensors };
-    let values = reference::conv2d(problem, &tensors)?.values;
+    let tensors = Tensors { bias: problem.bias().then_some(bias), ..tensors };
+    let values = reference::convolve(problem, &tensors)?.values;
     if let Some(value) = values.iter().find(|value| value.fract() != 0.0) {
         return Err(format!("{problem}: {value} is no integer").into());
     }

@@ -1,0 +1,343 @@
+//! [`Lowered`]: what kernels run. A problem becomes one pass or several of one kind: a convolution over slices, rows and
+//! columns, whose tensors lie in memory with any distance between neighbours.
+//!
+//! - Axes of one element move to the front, so that a line is always a row, whichever axis it lay along.
+//! - Where every output depends on one input (1×1, stride 1, no padding), all pixels of an image become one row, which divides
+//!   into tiles with less waste than many short ones.
+//! - A transposed convolution is done by gathering: outputs whose index has the same remainder by the stride meet the same
+//!   taps, every stride-th of them, and are an ordinary convolution of stride 1 over the input (the sub-pixel view of
+//!   Shi et al. 2016, "Is the deconvolution layer the same as a convolutional layer?"). Each remainder is a pass. Every output
+//!   is computed once; nothing is scattered.
+
+use crate::conv::PaddingMode;
+use crate::epilogue::Epilogue;
+use crate::problem::{Axis, Op, Problem, greatest_common_divisor};
+use crate::ranges::INDEX_LIMIT;
+use crate::shape::MAX_AXES;
+
+/// Most passes of a problem: each is a dispatch with parameters of its own.
+pub(crate) const MAX_PASSES: u64 = 4096;
+
+/// A pass along one axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub input: u32,
+    pub output: u32,
+    pub kernel: u32,
+    pub stride: u32,
+    pub dilation: u32,
+    /// Input position of the first tap of the first output is minus this.
+    pub before: i64,
+}
+
+impl Line {
+    /// What the taps of one output cover.
+    pub fn extent(&self) -> u64 {
+        u64::from(self.dilation) * u64::from(self.kernel.saturating_sub(1)) + 1
+    }
+
+    /// Whether some tap of some output lies outside.
+    pub fn is_padded(&self) -> bool {
+        let last = (i64::from(self.output) - 1) * i64::from(self.stride) + self.extent() as i64 - 1 - self.before;
+        self.before > 0 || last >= i64::from(self.input)
+    }
+
+    /// Outputs and inputs correspond one to one.
+    pub fn is_plain(&self) -> bool {
+        self.kernel == 1 && self.stride == 1 && self.before == 0 && self.input == self.output
+    }
+}
+
+/// Distances in memory between neighbours, in elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Steps {
+    pub image: u64,
+    pub channel: u64,
+    /// Along slices, rows and columns.
+    pub axes: [u64; MAX_AXES],
+}
+
+impl Steps {
+    /// Of a dense tensor with the columns (NCHW) last.
+    pub fn planar([_, channels, slices, rows, columns]: [u32; 5]) -> Self {
+        let [channels, slices, rows, columns] = [channels, slices, rows, columns].map(u64::from);
+        let plane = rows * columns;
+        Self { image: channels * slices * plane, channel: slices * plane, axes: [plane, columns, 1] }
+    }
+}
+
+/// Where a pass finds its part of the weight: the tap (a, b, c) of input channel i (of its group) for output channel o (of its
+/// group) is element `first + group · groups + o · outputs + i · inputs + a · taps[0] + b · taps[1] + c · taps[2]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WeightPlace {
+    pub first: u64,
+    pub groups: u64,
+    pub outputs: u64,
+    pub inputs: u64,
+    pub taps: [i64; MAX_AXES],
+}
+
+/// A pass of a problem.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Lowered {
+    pub batch: u32,
+    pub groups: u32,
+    /// Channels of a group.
+    pub group_in: u32,
+    pub group_out: u32,
+    /// Slices, rows, columns.
+    pub lines: [Line; MAX_AXES],
+    pub padding_mode: PaddingMode,
+    pub bias: bool,
+    pub epilogue: Epilogue,
+    pub input_steps: Steps,
+    pub output_steps: Steps,
+    /// Element of the output (and of the residual) that is the first of this pass.
+    pub first_output: u64,
+    pub weight: WeightPlace,
+    /// Elements of whole tensors.
+    pub input_len: u64,
+    pub output_len: u64,
+    pub weight_len: u64,
+}
+
+impl Lowered {
+    /// Kernel rows and columns.
+    pub fn kernel(&self) -> [u32; 2] {
+        [self.lines[1].kernel, self.lines[2].kernel]
+    }
+
+    pub fn stride(&self) -> [u32; 2] {
+        [self.lines[1].stride, self.lines[2].stride]
+    }
+
+    pub fn dilation(&self) -> [u32; 2] {
+        [self.lines[1].dilation, self.lines[2].dilation]
+    }
+
+    /// Taps of a channel, along slices too.
+    pub fn taps(&self) -> u64 {
+        self.lines.iter().map(|line| u64::from(line.kernel)).product()
+    }
+
+    /// K: products of an output.
+    pub fn sum_length(&self) -> u64 {
+        u64::from(self.group_in).saturating_mul(self.taps())
+    }
+
+    pub fn out_channels(&self) -> u32 {
+        self.group_out * self.groups
+    }
+
+    /// Output planes of one channel: slices of all images.
+    pub fn planes(&self) -> u64 {
+        u64::from(self.batch) * u64::from(self.lines[0].output)
+    }
+
+    /// Output pixels of one channel.
+    pub fn pixels(&self) -> u64 {
+        let [_, rows, columns] = self.lines.map(|line| u64::from(line.output));
+        self.planes().saturating_mul(rows).saturating_mul(columns)
+    }
+
+    /// Outputs of this pass.
+    pub fn outputs(&self) -> u64 {
+        self.pixels().saturating_mul(self.out_channels().into())
+    }
+
+    /// Whether there is more than one slice along the outermost axis, or padding or taps along it.
+    pub fn is_deep(&self) -> bool {
+        let line = &self.lines[0];
+        !(line.is_plain() && line.output == 1)
+    }
+
+    /// Whether some tap lies outside along rows or columns, or along any axis.
+    pub fn is_padded(&self) -> bool {
+        self.lines.iter().any(Line::is_padded)
+    }
+
+    /// Distances of the partial sums of this pass in a workspace: dense.
+    pub fn workspace_steps(&self) -> Steps {
+        let [slices, rows, columns] = self.lines.map(|line| line.output);
+        Steps::planar([self.batch, self.out_channels(), slices, rows, columns])
+    }
+}
+
+/// The passes of a problem: every one, also those without outputs. Their number and their weights do not depend on the sizes
+/// of the input, so that weights serve all sizes.
+///
+/// # Errors
+/// A sentence, if there would be too many.
+pub(crate) fn passes(problem: &Problem) -> Result<Vec<Lowered>, String> {
+    Ok(all_phases(problem)?.into_iter().map(|phases| pass(problem, phases)).collect())
+}
+
+/// One axis of a pass.
+#[derive(Debug, Clone, Copy)]
+struct Phase {
+    line: Line,
+    /// Outputs: the first one, and from one to the next.
+    first_output: u64,
+    output_step: u64,
+    /// Taps in the order in which the pass takes them: the first one, and from one to the next.
+    first_tap: u64,
+    tap_step: i64,
+    /// No tap meets these outputs.
+    empty: bool,
+}
+
+/// For each pass, what it is along slices, rows and columns.
+fn all_phases(problem: &Problem) -> Result<Vec<[Phase; MAX_AXES]>, String> {
+    let axes = problem.axes();
+    if problem.op() == Op::ConvTranspose {
+        let count: u64 = axes.iter().fold(1, |count: u64, axis| count.saturating_mul(axis.stride.into()));
+        if count > MAX_PASSES {
+            return Err(format!(
+                "strides {:?} make {count} passes of a transposed convolution; there may be {MAX_PASSES}",
+                problem.stride()
+            ));
+        }
+    }
+    let [slices, rows, columns] = axes.map(|axis| match problem.op() {
+        Op::Conv => vec![forward(&axis)],
+        Op::ConvTranspose => (0..axis.stride).map(|remainder| transposed(&axis, remainder)).collect(),
+    });
+    let mut all = Vec::with_capacity(slices.len() * rows.len() * columns.len());
+    for &slice in &slices {
+        for &row in &rows {
+            all.extend(columns.iter().map(|&column| [slice, row, column]));
+        }
+    }
+    Ok(all)
+}
+
+fn forward(axis: &Axis) -> Phase {
+    let line = Line {
+        input: axis.input,
+        output: axis.output,
+        kernel: axis.kernel,
+        stride: axis.stride,
+        dilation: axis.dilation,
+        before: axis.before.into(),
+    };
+    Phase { line, first_output: 0, output_step: 1, first_tap: 0, tap_step: 1, empty: false }
+}
+
+/// The outputs o with (o + padding) mod stride = remainder. A tap i meets them if i · dilation has the same remainder, and
+/// then the input (o + padding - i · dilation) / stride.
+fn transposed(axis: &Axis, remainder: u32) -> Phase {
+    let [stride, before, output] = [axis.stride, axis.before, axis.output].map(u64::from);
+    let first_output = (u64::from(remainder) + stride - before % stride) % stride;
+    let outputs = if first_output < output { (output - first_output - 1) / stride + 1 } else { 0 };
+    let common = greatest_common_divisor(axis.stride, axis.dilation);
+    let apart = axis.stride / common;
+    let meets = |tap: &u32| u64::from(*tap) * u64::from(axis.dilation) % stride == u64::from(remainder);
+    let first = (0..apart.min(axis.kernel)).find(meets);
+    let taps = first.map_or(0, |first| (axis.kernel - 1 - first) / apart + 1);
+    let first = i64::from(first.unwrap_or(0));
+    let dilation = axis.dilation / common;
+    // From the last tap to the first one the input moves forward.
+    let last = i64::from(taps.saturating_sub(1));
+    let reached =
+        (first_output as i64 + i64::from(axis.before) - first * i64::from(axis.dilation)).div_euclid(stride as i64);
+    let line = Line {
+        input: axis.input,
+        output: outputs as u32,
+        kernel: taps.max(1),
+        stride: 1,
+        dilation,
+        before: last * i64::from(dilation) - reached,
+    };
+    Phase {
+        line,
+        first_output,
+        output_step: stride,
+        first_tap: (first + last * i64::from(apart)) as u64,
+        tap_step: -i64::from(apart),
+        empty: taps == 0,
+    }
+}
+
+fn pass(problem: &Problem, phases: [Phase; MAX_AXES]) -> Lowered {
+    let (input, output) = (problem.input_shape().five(), problem.output_shape().five());
+    let input_steps = Steps::planar(input);
+    let dense = Steps::planar(output);
+    let output_steps = Steps { axes: std::array::from_fn(|axis| dense.axes[axis] * phases[axis].output_step), ..dense };
+    let first_output = (0..MAX_AXES).map(|axis| dense.axes[axis] * phases[axis].first_output).sum();
+    let [_, per_group, kernel @ ..] = problem.weight_shape().five().map(u64::from);
+    let taps: u64 = kernel.iter().product();
+    let tap_steps = [kernel[1] * kernel[2], kernel[2], 1];
+    let [group_in, group_out] = [problem.in_channels_per_group(), problem.out_channels_per_group()];
+    let [outer, inner] = [per_group * taps, taps];
+    let (outputs, inputs, of_group) = match problem.op() {
+        Op::Conv => (outer, inner, u64::from(group_out)),
+        Op::ConvTranspose => (inner, outer, u64::from(group_in)),
+    };
+    let weight = WeightPlace {
+        first: (0..MAX_AXES).map(|axis| phases[axis].first_tap * tap_steps[axis]).sum(),
+        groups: of_group * outer,
+        outputs,
+        inputs,
+        taps: std::array::from_fn(|axis| phases[axis].tap_step * tap_steps[axis] as i64),
+    };
+    // Outputs that no tap meets are sums of nothing.
+    let empty = phases.iter().any(|phase| phase.empty);
+    let lowered = Lowered {
+        batch: input[0],
+        groups: problem.groups(),
+        group_in: if empty { 0 } else { group_in },
+        group_out,
+        lines: phases.map(|phase| phase.line),
+        padding_mode: problem.padding_mode(),
+        bias: problem.bias(),
+        epilogue: problem.epilogue(),
+        input_steps,
+        output_steps,
+        first_output,
+        weight,
+        input_len: problem.input_len(),
+        output_len: problem.output_len(),
+        weight_len: problem.weight_len(),
+    };
+    lowered.unit_axes_first().flattened()
+}
+
+impl Lowered {
+    /// Moves axes of one element to the front.
+    fn unit_axes_first(self) -> Self {
+        let mut order = [0, 1, 2];
+        // Stable: the others keep their order.
+        order.sort_by_key(|&axis| {
+            let line = &self.lines[axis];
+            !(line.is_plain() && line.output == 1)
+        });
+        let steps = |steps: Steps| Steps { axes: order.map(|axis| steps.axes[axis]), ..steps };
+        Self {
+            lines: order.map(|axis| self.lines[axis]),
+            input_steps: steps(self.input_steps),
+            output_steps: steps(self.output_steps),
+            weight: WeightPlace { taps: order.map(|axis| self.weight.taps[axis]), ..self.weight },
+            ..self
+        }
+    }
+
+    /// Makes one row of all pixels where outputs and inputs correspond one to one and rows follow each other in memory.
+    fn flattened(self) -> Self {
+        let pixels: u64 = self.lines.iter().map(|line| u64::from(line.output)).product();
+        let follow = |steps: &Steps| {
+            let [_, rows, columns] = self.lines.map(|line| u64::from(line.output));
+            let [slice, row, column] = steps.axes;
+            row == columns * column && slice == rows * row
+        };
+        let plain = self.lines.iter().all(Line::is_plain);
+        if !plain || pixels >= INDEX_LIMIT || !follow(&self.input_steps) || !follow(&self.output_steps) {
+            return self;
+        }
+        let one = Line { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, before: 0 };
+        let row = Line { input: pixels as u32, output: pixels as u32, ..one };
+        Self { lines: [one, one, row], ..self }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

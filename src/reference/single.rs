@@ -1,0 +1,79 @@
+//! One output at a time: the formulas, read from left to right.
+
+use super::finish;
+use crate::conv::PaddingMode;
+use crate::problem::{Axis, Op, Problem};
+use crate::tensors::Tensors;
+
+/// Value and bound of the output at `index` of the row-major output.
+pub(super) fn output(problem: &Problem, tensors: &Tensors<'_>, index: u64) -> (f64, f64) {
+    let [_, in_channels, depth, height, width] = problem.input_shape().five().map(u64::from);
+    let [_, out_channels, slices, rows, columns] = problem.output_shape().five().map(u64::from);
+    let [_, _, kernel @ ..] = problem.weight_shape().five().map(u64::from);
+    let [in_group, out_group] = [problem.in_channels_per_group(), problem.out_channels_per_group()].map(u64::from);
+    let axes = problem.axes();
+    let x = index % columns;
+    let y = index / columns % rows;
+    let z = index / columns / rows % slices;
+    let o = index / columns / rows / slices % out_channels;
+    let n = index / columns / rows / slices / out_channels;
+    let group = o / out_group;
+    let meets = |axis: usize, output: u64, tap: u64| match problem.op() {
+        Op::Conv => {
+            let Axis { stride, dilation, before, input, .. } = axes[axis];
+            let at = output * u64::from(stride) + tap * u64::from(dilation);
+            source(at, before, input.into(), problem.padding_mode())
+        }
+        Op::ConvTranspose => origin(&axes[axis], output, tap),
+    };
+    let [mut sum, mut magnitude] = [0.0, 0.0];
+    for c in 0..in_group {
+        let from_channel = group * in_group + c;
+        // (C_out, C_in / groups), or transposed (C_in, C_out / groups).
+        let of_weight = match problem.op() {
+            Op::Conv => o * in_group + c,
+            Op::ConvTranspose => from_channel * out_group + o % out_group,
+        };
+        for a in 0..kernel[0] {
+            let Some(slice) = meets(0, z, a) else { continue };
+            for b in 0..kernel[1] {
+                let Some(row) = meets(1, y, b) else { continue };
+                for t in 0..kernel[2] {
+                    let Some(column) = meets(2, x, t) else { continue };
+                    let from = (((n * in_channels + from_channel) * depth + slice) * height + row) * width + column;
+                    let by = ((of_weight * kernel[0] + a) * kernel[1] + b) * kernel[2] + t;
+                    let product = f64::from(tensors.input[from as usize]) * f64::from(tensors.weight[by as usize]);
+                    sum += product;
+                    magnitude += product.abs();
+                }
+            }
+        }
+    }
+    finish(problem, tensors, o as usize, index as usize, [sum, magnitude])
+}
+
+/// The input that a tap spreads to an output of a transposed convolution, if there is one.
+fn origin(axis: &Axis, output: u64, tap: u64) -> Option<u64> {
+    let spread = (output + u64::from(axis.before)).checked_sub(tap * u64::from(axis.dilation))?;
+    let input = spread / u64::from(axis.stride);
+    (spread % u64::from(axis.stride) == 0 && input < u64::from(axis.input)).then_some(input)
+}
+
+/// The element that position `at` of the padded axis shows; none for zero padding. All in counts from the far left,
+/// never negative, unlike the other rule.
+pub(super) fn source(at: u64, before: u32, size: u64, mode: PaddingMode) -> Option<u64> {
+    let before = u64::from(before);
+    let missing = before.saturating_sub(at);
+    let place = at.saturating_sub(before);
+    let beyond = (place + 1).saturating_sub(size);
+    if missing == 0 && beyond == 0 {
+        return Some(place);
+    }
+    match mode {
+        PaddingMode::Zeros => None,
+        PaddingMode::Reflect if missing > 0 => Some(missing),
+        PaddingMode::Reflect => Some(size - 1 - beyond),
+        PaddingMode::Replicate => Some(if missing > 0 { 0 } else { size - 1 }),
+        PaddingMode::Circular => Some((at + size - before) % size),
+    }
+}
