@@ -415,7 +415,7 @@ mod tests {
     fn errors_point_at_the_place() {
         for (text, position, part) in [
             ("n1c64h56w56o64", 15, "\"k\""),
-            ("n1c64h56w56o64k3z1", 17, "expected one of"),
+            ("n1c64h56w56o64k3y1", 17, "expected one of"),
             ("n1c64h56w56o64k3k3", 17, "twice"),
             ("n1c64h56w56o64k-3", 16, "without a sign"),
             ("n1c64h56w56o64k99999999999", 16, "4294967295"),
