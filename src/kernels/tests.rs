@@ -10,13 +10,7 @@ mod wgsl;
 const ACCESSES: [Access; 3] = [Access::Separate, Access::SharedBuffer, Access::ThroughOutput];
 
 fn problems() -> [Lowered; 4] {
-    [
-        "c3h9w9o5k3p1",
-        "c4h9w9o8k2s2g2:reflect:nobias+residual",
-        "c3h9w9o5k3+residual+prelu",
-        "c3z5h9w9o5k3p1s2",
-    ]
-    .map(one)
+    ["c3h9w9o5k3p1", "c4h9w9o8k2s2g2:reflect:nobias+residual", "c3h9w9o5k3+residual+prelu", "c3z5h9w9o5k3p1s2"].map(one)
 }
 
 /// The first pass of a transposed convolution.
