@@ -5,8 +5,6 @@
 // instruction. Only weights differ between lanes: neighbours read neighbours, and each value serves ROWS · COLUMNS pixels.
 // The window of input is as `window.wgsl` says.
 
-@group(0) @binding(2) var<storage, read> weight: array<f32>;
-
 const LANES: u32 = 64u;
 const CHANNELS: u32 = 1u;
 const ROWS: u32 = 8u;
@@ -60,7 +58,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                         for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
                             let at = first_tap + (a * kernel_w() + b) * tap_step + columns[v];
-                            taps[(v * TAP_ROWS + a) * TAP_COLUMNS + b] = weight[at];
+                            taps[(v * TAP_ROWS + a) * TAP_COLUMNS + b] = load_weight(at);
                         }
                     }
                 }

@@ -23,6 +23,8 @@ const HAS_BIAS: bool = true;
 const HAS_RESIDUAL: bool = false;
 // The sum is formed in parts, one dispatch after another, and waits in the output in between.
 const SPLIT: bool = false;
+// Sums go as they are to a workspace, which is bound as the output; another program adds them up and does the rest.
+const PARTIAL: bool = false;
 // Input or residual lie in the output's buffer and are read through its binding.
 const INPUT_IN_OUTPUT: bool = false;
 const RESIDUAL_IN_OUTPUT: bool = false;
@@ -99,12 +101,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
-// Binding 2 is the weight, which each kernel declares with the type that suits it.
+// Bindings 1, 2, 4 and 5 are tensors, which the files `tensors` and `output` declare by what they hold.
 // Bias of every output channel, then (with PReLU) its slope.
 @group(0) @binding(3) var<storage, read> channel_data: array<f32>;
-@group(0) @binding(4) var<storage, read> residual: array<f32>;
-@group(0) @binding(5) var<storage, read_write> output: array<f32>;
 
 fn kernel_h() -> u32 { if GENERIC { return params.kernel_h; } return KERNEL_H; }
 fn kernel_w() -> u32 { if GENERIC { return params.kernel_w; } return KERNEL_W; }
@@ -180,16 +179,16 @@ fn source(position: i32, size: u32) -> i32 {
 
 fn read_input(index: u32) -> f32 {
     if INPUT_IN_OUTPUT {
-        return output[index];
+        return load_output(index);
     }
-    return input[index];
+    return load_input(index);
 }
 
 fn read_residual(index: u32) -> f32 {
     if RESIDUAL_IN_OUTPUT {
-        return output[params.residual_offset + index];
+        return load_output(params.residual_offset + index);
     }
-    return residual[params.residual_offset + index];
+    return load_residual(params.residual_offset + index);
 }
 
 // exp of nothing positive, so that nothing overflows.
@@ -260,16 +259,13 @@ fn load_channel(channel: u32) -> Channel {
 fn store(sum: f32, channel: Channel, index: u32) {
     let at = params.output_offset + index;
     var value = sum;
-    if !SPLIT || params.unfinished == 0u {
-        value += channel.bias;
-    }
     if SPLIT && params.part_begin != 0u {
-        value += output[at];
-    } else if select(HAS_RESIDUAL, params.has_residual != 0u, GENERIC) {
+        value += load_output(at);
+    } else if !PARTIAL && select(HAS_RESIDUAL, params.has_residual != 0u, GENERIC) {
         value += read_residual(index);
     }
-    if !SPLIT || params.unfinished == 0u {
-        value = activate(value, channel.slope);
+    if !PARTIAL && (!SPLIT || params.unfinished == 0u) {
+        value = activate(value + channel.bias, channel.slope);
     }
-    output[at] = value;
+    store_output(at, value);
 }

@@ -3,8 +3,6 @@
 // A workgroup's tile is GROUP_X pixel blocks (consecutive in the flattened planes × rows of blocks × blocks of a row) by
 // GROUP_Y channel blocks of one group. The window of input is as `window.wgsl` says.
 
-@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
-
 // 1, or 4 · QUADS.
 const CHANNELS: u32 = 4u;
 const QUADS: u32 = 1u;
@@ -67,12 +65,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                         if CHANNELS == 1u {
                             let row = tile.group * params.group_out + min(first_channel, params.group_out - 1u);
                             let at = row * params.sum_length + block_taps + a * kernel_w() + b;
-                            taps[a * TAP_COLUMNS + b].x = weight[params.weight_offset + (at >> 2u)][at & 3u];
+                            taps[a * TAP_COLUMNS + b].x = load_weights(params.weight_offset + (at >> 2u))[at & 3u];
                         }
                         for (var q = 0u; q < QUADS; q++) { // unroll
                             let row = tile.group * quads + min(first_channel / 4u + q, quads - 1u);
                             let at = row * params.sum_length + block_taps + a * kernel_w() + b;
-                            taps[(q * TAP_ROWS + a) * TAP_COLUMNS + b] = weight[params.weight_offset + at];
+                            taps[(q * TAP_ROWS + a) * TAP_COLUMNS + b] = load_weights(params.weight_offset + at);
                         }
                     }
                 }

@@ -1,5 +1,6 @@
 // pack: rearranges a weight into the layout that a kernel reads, one pass of the problem at a time. One invocation writes one
-// vector of four numbers; what lies beyond the weight's channels becomes 0.
+// vector of four numbers; what lies beyond the weight's channels becomes 0. Behind `pack_words.wgsl` or `pack_halves.wgsl`,
+// which declare the two tensors.
 
 // 0 oihw: (group, channel, K). 1 blocked4: (group, block of four channels, K, 4). 2 kmajor: (group, block of input
 // channels, tap, channel of the block, channels rounded up to 4), each group filled up to `rows` positions along K.
@@ -31,9 +32,6 @@ struct Pack {
 }
 
 @group(0) @binding(0) var<uniform> pack: Pack;
-@group(0) @binding(1) var<storage, read> raw: array<f32>;
-@group(0) @binding(2) var<storage, read_write> packed: array<vec4f>;
-
 const THREADS: u32 = 64u;
 
 @compute @workgroup_size(THREADS)
@@ -80,7 +78,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         let slice = i32(tap / (pack.kernel_w * pack.kernel_h)) * pack.slice_step;
         let at = pack.first + group * pack.group_step + channel * pack.output_step + from_channel * pack.input_step
             + u32(slice + row + column);
-        four[r] = select(0.0, raw[select(0u, at, inside)], inside);
+        four[r] = select(0.0, read_raw(select(0u, at, inside)), inside);
     }
-    packed[pack.first_vector + vector] = four;
+    write_vector(pack.first_vector + vector, four);
 }

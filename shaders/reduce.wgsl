@@ -1,5 +1,7 @@
 // reduce: adds up the partial sums that a kernel with split sums has left in the workspace, in their order, and applies the
-// epilogue. The workspace is bound as the input: `splits` times as many numbers as this pass has outputs, dense.
+// epilogue. The workspace is bound in the input's place: `splits` times as many numbers as this pass has outputs, dense.
+
+@group(0) @binding(1) var<storage, read> partial_sums: array<f32>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -18,7 +20,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     let of_channel = load_channel(channel);
     var sum = 0.0;
     for (var s = 0u; s < params.splits; s++) {
-        sum += input[s * length + index];
+        sum += partial_sums[s * length + index];
     }
     var place = index;
     if !SAME_ORDER {

@@ -10,8 +10,6 @@
 // the image is asked once for all of them; the position along K is the same for the whole workgroup, so that what is
 // left per element is one addition and one selection.
 
-@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
-
 const TILE_M: u32 = 64u;
 const TILE_N: u32 = 64u;
 const TILE_K: u32 = 8u;
@@ -120,7 +118,7 @@ fn k_length() -> u32 {
 // Starts loading the slice at the current position and moves on.
 fn fetch() {
     for (var e = 0u; e < WEIGHT_LOADS; e++) {
-        weights_ahead[e] = weight[weight_at + e * weight_step];
+        weights_ahead[e] = load_weights(weight_at + e * weight_step);
     }
     weight_at += TILE_K * ((params.group_out + 3u) / 4u);
     for (var run = 0u; run < RUNS; run++) {
@@ -185,15 +183,6 @@ fn pixel_at(plane: u32, place: u32, delta: u32) -> vec2u {
         return vec2u(plane + select(0u, 1u, next), at - select(0u, params.plane_pixels, next));
     }
     return vec2u(plane + at / params.plane_pixels, at % params.plane_pixels);
-}
-
-// Leaves a sum for reduce.wgsl.
-fn store_partial(sum: f32, at: u32) {
-    if SPLIT && params.part_begin != 0u {
-        output[at] += sum;
-    } else {
-        output[at] = sum;
-    }
 }
 
 @compute @workgroup_size(THREADS)
@@ -356,12 +345,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                     if SUM_SLICES != 0u {
                         sum += totals[v * THREAD_N + n][r];
                     }
-                    let index = places[n] + out_channel * params.out_channel;
-                    if SPLIT_K {
-                        store_partial(sum, tile.split * params.pixels * params.out_channels + index);
-                    } else {
-                        store(sum, of_channel, index);
-                    }
+                    let part = select(0u, tile.split * params.pixels * params.out_channels, SPLIT_K);
+                    store(sum, of_channel, part + places[n] + out_channel * params.out_channel);
                 }
             }
         }

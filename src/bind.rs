@@ -3,16 +3,18 @@
 use std::future::Future;
 use std::ops::Range;
 
+use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::{Pending, scoped};
-use crate::kernels::{Access, Aliasing};
+use crate::kernels::{Access, Aliasing, Build};
 use crate::params::Params;
 use crate::plan::{Plan, Program, Role, Segment};
 use crate::tensors::{Needs, check_presence};
 use crate::weights::Weights;
 
-/// The caller's buffers (usage STORAGE), as slices that start at any multiple of 4 bytes.
+/// The caller's buffers (usage STORAGE), as slices that start at any element of the problem's type. Of 16-bit elements a
+/// whole word is bound, so the buffer itself reaches to a multiple of 4 bytes.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Buffers<'a> {
@@ -169,7 +171,8 @@ impl Bound {
             // Partial sums go to the workspace, so that the output is bound by the addition alone.
             let other = match program.role {
                 Role::Convolve if placement.aliasing != Aliasing::default() => {
-                    Some(plan.pipeline(program.pass, placement.aliasing, program.split)?)
+                    let build = Build { aliasing: placement.aliasing, ..program.build };
+                    Some(plan.pipeline(program.pass, &build)?)
                 }
                 Role::Reduce if residual != Access::Separate => Some(plan.reduce_pipeline(program.pass, residual)?),
                 _ => None,
@@ -319,6 +322,7 @@ fn bind_group(
 /// A tensor's place in a buffer, found large enough and aligned.
 struct Placed<'a> {
     name: &'static str,
+    dtype: DType,
     buffer: &'a wgpu::Buffer,
     /// The bytes of the tensor itself.
     bytes: Range<u64>,
@@ -332,26 +336,32 @@ struct PlacedTensors<'a> {
 }
 
 impl<'a> Placed<'a> {
-    fn new(name: &'static str, slice: wgpu::BufferSlice<'a>, elements: u64) -> Result<Self> {
-        let required = 4 * elements;
-        if slice.offset() % 4 != 0 {
-            return Err(Error::BufferAlignment { name, offset: slice.offset(), required: 4 });
+    fn new(name: &'static str, slice: wgpu::BufferSlice<'a>, elements: u64, dtype: DType) -> Result<Self> {
+        let required = dtype.size() * elements;
+        if slice.offset() % dtype.size() != 0 {
+            return Err(Error::BufferAlignment { name, offset: slice.offset(), required: dtype.size() });
         }
         if slice.size() < required {
             return Err(Error::BufferTooSmall { name, required, actual: slice.size() });
         }
+        // Bindings consist of whole words, so the last one has to be there.
+        let end = (slice.offset() + required).next_multiple_of(4);
+        if required > 0 && end > slice.buffer().size() {
+            return Err(Error::BufferTooSmall { name, required: end, actual: slice.buffer().size() });
+        }
         if required > 0 {
             check_usage(name, slice.buffer(), wgpu::BufferUsages::STORAGE)?;
         }
-        Ok(Self { name, buffer: slice.buffer(), bytes: slice.offset()..slice.offset() + required })
+        Ok(Self { name, dtype, buffer: slice.buffer(), bytes: slice.offset()..slice.offset() + required })
     }
 
     fn check(plan: &Plan, buffers: &Buffers<'a>) -> Result<PlacedTensors<'a>> {
         let problem = plan.problem();
         check_presence("residual", Needs::of(problem).residual, buffers.residual.is_some())?;
-        let input = Self::new("input", buffers.input, problem.input_len())?;
-        let output = Self::new("output", buffers.output, problem.output_len())?;
-        let residual = buffers.residual.map(|slice| Self::new("residual", slice, problem.output_len())).transpose()?;
+        let (dtype, length) = (problem.dtype(), problem.output_len());
+        let input = Self::new("input", buffers.input, problem.input_len(), dtype)?;
+        let output = Self::new("output", buffers.output, length, dtype)?;
+        let residual = buffers.residual.map(|slice| Self::new("residual", slice, length, dtype)).transpose()?;
         for (tensor, in_place) in std::iter::once((&input, false)).chain(residual.iter().map(|tensor| (tensor, true))) {
             let same = in_place && tensor.bytes == output.bytes;
             if tensor.buffer == output.buffer && overlap(&tensor.bytes, &output.bytes) && !same {
@@ -368,9 +378,9 @@ impl<'a> Placed<'a> {
         Ok(PlacedTensors { input, output, residual })
     }
 
-    /// The bytes to bind: the start moved down to what the device can bind at.
+    /// The bytes to bind: the start moved down to what the device can bind at, the end up to a whole word.
     fn bindable(&self, alignment: u64) -> Range<u64> {
-        self.bytes.start - self.bytes.start % alignment..self.bytes.end
+        self.bytes.start - self.bytes.start % alignment..self.bytes.end.next_multiple_of(4)
     }
 }
 
@@ -486,7 +496,7 @@ impl Placement {
 
 /// Where a tensor begins within its binding, in elements.
 fn element_offset(tensor: &Placed<'_>, binding: &Range<u64>) -> Result<u32> {
-    let elements = (tensor.bytes.start - binding.start) / 4;
+    let elements = (tensor.bytes.start - binding.start) / tensor.dtype.size();
     // A shader adds this to an index below 2^31.
     if elements >= crate::ranges::INDEX_LIMIT {
         return Err(Error::TooLarge {
@@ -523,6 +533,7 @@ mod tests {
         let buffer = || engine.buffer_zeroed("test", 2000).unwrap();
         let (shared, own_input, own_residual) = (buffer(), buffer(), buffer());
         let placed = |name, start: Option<u64>, own| Placed {
+            dtype: DType::F32,
             name,
             buffer: if start.is_some() { &shared } else { own },
             bytes: start.unwrap_or(0)..start.unwrap_or(0) + 100,

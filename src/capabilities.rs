@@ -21,6 +21,8 @@ pub struct Capabilities {
     /// Most rounds that all loops of one invocation may take together, where the driver ends them without a word beyond
     /// that: longer sums are split into parts. `u64::MAX` where there is no such limit.
     pub max_loop_rounds: u64,
+    /// Whether shaders can read and write 16-bit floats as they are (`SHADER_F16`); without, they do so two at a time.
+    pub shader_f16: bool,
 }
 
 impl Capabilities {
@@ -32,12 +34,18 @@ impl Capabilities {
             wgpu::DeviceType::Cpu => AdapterClass::Software,
             _ => AdapterClass::Integrated,
         };
-        Self { class, limits: device.limits(), max_loop_rounds: loop_rounds(&info.name) }
+        let shader_f16 = device.features().contains(wgpu::Features::SHADER_F16);
+        Self { class, limits: device.limits(), max_loop_rounds: loop_rounds(&info.name), shader_f16 }
     }
 
     /// The limits that every WebGPU device has, on a discrete GPU: for looking at plans and shaders without an adapter.
     pub fn baseline() -> Self {
-        Self { class: AdapterClass::Discrete, limits: wgpu::Limits::default(), max_loop_rounds: u64::MAX }
+        Self {
+            class: AdapterClass::Discrete,
+            limits: wgpu::Limits::default(),
+            max_loop_rounds: u64::MAX,
+            shader_f16: false,
+        }
     }
 }
 

@@ -49,6 +49,10 @@ pub struct Context {
     pub queue: wgpu::Queue,
 }
 
+/// The features that this crate has a use for, where they are there.
+const USED_FEATURES: wgpu::Features =
+    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::PIPELINE_CACHE).union(wgpu::Features::SHADER_F16);
+
 impl Context {
     /// Picks an adapter and makes a device on it. Among the adapters that match, a discrete GPU is taken first, then an
     /// integrated one, then others, a software adapter last.
@@ -118,7 +122,7 @@ fn matching(mut adapters: Vec<wgpu::Adapter>, name: Option<&str>) -> Vec<wgpu::A
 async fn make_device(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("wgpu-conv"),
-        required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE),
+        required_features: adapter.features() & USED_FEATURES,
         required_limits: adapter.limits(),
         ..Default::default()
     };

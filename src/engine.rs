@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use crate::bind::{Buffers, check_usage};
 use crate::capabilities::{AdapterClass, Capabilities};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::gpu::{Lost, Pending, lock, map_and_copy, poll_once, scoped};
 use crate::kernels::Checks;
@@ -29,6 +30,9 @@ pub struct EngineOptions {
     pub max_segment_macs: Option<u64>,
     /// What was learned by tuning ([`Engine::tune`]); entries for other devices have no effect. Default: nothing.
     pub tuning: Tuning,
+    /// Whether shaders use 16-bit floats where the device has `SHADER_F16`. Default true; without, they read and write them two
+    /// at a time as 32-bit words, as on devices without the feature, with the same results.
+    pub shader_f16: Option<bool>,
     /// Where compiled pipelines are kept for the next start of the program, on backends that have it (Vulkan). The caller
     /// makes it and stores its data:
     ///
@@ -77,6 +81,12 @@ impl EngineOptions {
         Self { tuning, ..self }
     }
 
+    /// Sets [`shader_f16`](Self::shader_f16).
+    #[must_use]
+    pub fn shader_f16(self, shader_f16: bool) -> Self {
+        Self { shader_f16: Some(shader_f16), ..self }
+    }
+
     /// Sets [`pipeline_cache`](Self::pipeline_cache).
     #[must_use]
     pub fn pipeline_cache(self, cache: wgpu::PipelineCache) -> Self {
@@ -110,10 +120,12 @@ impl Engine {
 
     /// An engine with these options.
     pub fn with_options(device: &wgpu::Device, queue: &wgpu::Queue, options: EngineOptions) -> Self {
+        let mut capabilities = Capabilities::of(device);
+        capabilities.shader_f16 &= options.shader_f16.unwrap_or(true);
         let engine = Self(Arc::new(Inner {
             device: device.clone(),
             queue: queue.clone(),
-            capabilities: Capabilities::of(device),
+            capabilities,
             options,
             lost: Lost::default(),
             pipelines: Pipelines::default(),
@@ -256,22 +268,38 @@ impl Engine {
     /// [`Error::Limit`] if it exceeds the device's largest buffer; [`Error::OutOfMemory`], [`Error::Gpu`] or
     /// [`Error::DeviceLost`] from wgpu.
     pub fn buffer_from(&self, label: &str, data: &[f32]) -> Result<wgpu::Buffer> {
-        self.make_buffer(label, data.len() as u64, Some(bytemuck::cast_slice(data)))
+        self.buffer_from_as(label, data, DType::F32)
     }
 
-    /// A storage buffer for so many elements, all zero (usages STORAGE, COPY_SRC and COPY_DST).
+    /// As [`Engine::buffer_from`], with elements of this type, each number rounded to the nearest.
+    ///
+    /// # Errors
+    /// As [`Engine::buffer_from`].
+    pub fn buffer_from_as(&self, label: &str, data: &[f32], dtype: DType) -> Result<wgpu::Buffer> {
+        self.make_buffer(label, (data.len() as u64).saturating_mul(dtype.size()), Some(&dtype.encode(data)))
+    }
+
+    /// A storage buffer for so many 32-bit elements, all zero (usages STORAGE, COPY_SRC and COPY_DST).
     ///
     /// # Errors
     /// [`Error::Limit`] if it exceeds the device's largest buffer; [`Error::OutOfMemory`], [`Error::Gpu`] or
     /// [`Error::DeviceLost`] from wgpu.
     pub fn buffer_zeroed(&self, label: &str, elements: u64) -> Result<wgpu::Buffer> {
-        self.make_buffer(label, elements, None)
+        self.buffer_zeroed_as(label, elements, DType::F32)
     }
 
-    /// A buffer that begins with `contents`; wgpu zeroes what nobody wrote.
-    fn make_buffer(&self, label: &str, elements: u64, contents: Option<&[u8]>) -> Result<wgpu::Buffer> {
+    /// As [`Engine::buffer_zeroed`], for elements of this type.
+    ///
+    /// # Errors
+    /// As [`Engine::buffer_zeroed`].
+    pub fn buffer_zeroed_as(&self, label: &str, elements: u64, dtype: DType) -> Result<wgpu::Buffer> {
+        self.make_buffer(label, elements.saturating_mul(dtype.size()), None)
+    }
+
+    /// A buffer that begins with `contents` and ends with a whole word; wgpu zeroes what nobody wrote.
+    fn make_buffer(&self, label: &str, bytes: u64, contents: Option<&[u8]>) -> Result<wgpu::Buffer> {
         self.0.lost.check()?;
-        let size = elements.saturating_mul(4).max(4);
+        let size = bytes.max(4).checked_next_multiple_of(4).unwrap_or(u64::MAX);
         let limit = self.capabilities().limits.max_buffer_size;
         if size > limit {
             return Err(Error::Limit { what: label.into(), limit: "max_buffer_size", required: size, actual: limit });
@@ -285,8 +313,8 @@ impl Engine {
             });
             if let Some(bytes) = contents {
                 // Without memory there is nothing to map, which the scopes report.
-                if let Ok(mut view) = buffer.get_mapped_range_mut(..bytes.len() as u64) {
-                    view.copy_from_slice(bytes);
+                if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
+                    view.slice(..bytes.len()).copy_from_slice(bytes);
                 }
                 buffer.unmap();
             }
@@ -307,11 +335,24 @@ impl Engine {
         &self,
         slice: wgpu::BufferSlice<'_>,
     ) -> impl Future<Output = Result<Vec<f32>>> + wgpu::WasmNotSend + use<> {
-        let started = self.start_read(slice);
-        async move { started?.await }
+        self.read_as(slice, DType::F32)
     }
 
-    fn start_read(&self, slice: wgpu::BufferSlice<'_>) -> Result<Pending<Vec<f32>>> {
+    /// As [`Engine::read`], of elements of this type. A slice of 16-bit elements begins and ends with a whole word of its
+    /// buffer too; leave the last element of an odd count away on the host.
+    ///
+    /// # Errors
+    /// As [`Engine::read`].
+    pub fn read_as(
+        &self,
+        slice: wgpu::BufferSlice<'_>,
+        dtype: DType,
+    ) -> impl Future<Output = Result<Vec<f32>>> + wgpu::WasmNotSend + use<> {
+        let started = self.start_read(slice);
+        async move { Ok(dtype.decode(&started?.await?)) }
+    }
+
+    fn start_read(&self, slice: wgpu::BufferSlice<'_>) -> Result<Pending<Vec<u8>>> {
         self.0.lost.check()?;
         let (name, offset) = ("read-back", slice.offset());
         check_usage(name, slice.buffer(), wgpu::BufferUsages::COPY_SRC)?;
@@ -350,7 +391,7 @@ impl Engine {
     /// Everything in one call: plans, uploads, runs, reads back. For scripts and first steps; a program that runs a
     /// convolution more than once keeps the plan, the weights and the buffers.
     ///
-    /// Gives the output, (N, C_out, OH, OW) row-major. Natively it blocks until the GPU is done, in browsers it awaits.
+    /// Gives the output in the problem's layout. Numbers of 16-bit tensors are rounded on their way. Natively it blocks until the GPU is done, in browsers it awaits.
     ///
     /// # Errors
     /// What [`Tensors::check`], [`Engine::plan`], [`Plan::weights`], [`Plan::bind`] and [`Engine::read`] say.
@@ -364,14 +405,18 @@ impl Engine {
             keep_raw: false,
         };
         let weights = plan.weights(&data).await?;
-        let input = self.buffer_from("wgpu-conv: input", tensors.input)?;
-        let residual = tensors.residual.map(|data| self.buffer_from("wgpu-conv: residual", data)).transpose()?;
-        let output = self.buffer_zeroed("wgpu-conv: output", problem.output_len())?;
+        let (dtype, length) = (problem.dtype(), problem.output_len());
+        let upload = |label, data| self.buffer_from_as(label, data, dtype);
+        let input = upload("wgpu-conv: input", tensors.input)?;
+        let residual = tensors.residual.map(|data| upload("wgpu-conv: residual", data)).transpose()?;
+        let output = self.buffer_zeroed_as("wgpu-conv: output", length, dtype)?;
         let mut buffers = Buffers::new(input.slice(..), output.slice(..));
         buffers.residual = residual.as_ref().map(|buffer| buffer.slice(..));
         let bound = plan.bind(&weights, &buffers).await?;
         bound.submit().await?;
-        self.read(output.slice(..4 * problem.output_len())).await
+        let mut numbers = self.read_as(output.slice(..(dtype.size() * length).next_multiple_of(4)), dtype).await?;
+        numbers.truncate(length as usize);
+        Ok(numbers)
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {
@@ -481,6 +526,14 @@ impl Engine {
     /// As [`Engine::read`].
     pub fn read_blocking(&self, slice: wgpu::BufferSlice<'_>) -> Result<Vec<f32>> {
         pollster::block_on(self.read(slice))
+    }
+
+    /// [`Engine::read_as`], blocking.
+    ///
+    /// # Errors
+    /// As [`Engine::read`].
+    pub fn read_as_blocking(&self, slice: wgpu::BufferSlice<'_>, dtype: DType) -> Result<Vec<f32>> {
+        pollster::block_on(self.read_as(slice, dtype))
     }
 
     /// [`Engine::convolve`], blocking.

@@ -100,7 +100,7 @@ pub(crate) fn wait(device: &wgpu::Device, lost: &Lost) -> Result<()> {
 }
 
 /// Reads a buffer that was made for it (MAP_READ) once the work submitted so far is done.
-pub(crate) fn map_and_copy(device: wgpu::Device, lost: Lost, buffer: wgpu::Buffer) -> Pending<Vec<f32>> {
+pub(crate) fn map_and_copy(device: wgpu::Device, lost: Lost, buffer: wgpu::Buffer) -> Pending<Vec<u8>> {
     let state: Arc<MapState> = Arc::default();
     let callback_state = state.clone();
     buffer.map_async(wgpu::MapMode::Read, .., move |result| callback_state.finish(result));
@@ -113,11 +113,10 @@ pub(crate) fn map_and_copy(device: wgpu::Device, lost: Lost, buffer: wgpu::Buffe
             |message: String| lost.check().err().unwrap_or(Error::Gpu { during: "reading a buffer back", message });
         mapped.map_err(|error| failed(error.to_string()))?;
         let view = buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
-        let mut numbers = vec![0f32; view.len() / 4];
-        bytemuck::cast_slice_mut(&mut numbers).copy_from_slice(&view);
+        let bytes = view.to_vec();
         drop(view);
         buffer.unmap();
-        Ok(numbers)
+        Ok(bytes)
     })
 }
 

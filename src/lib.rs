@@ -6,6 +6,7 @@ mod capabilities;
 #[cfg(feature = "context")]
 mod context;
 mod conv;
+mod dtype;
 mod engine;
 mod epilogue;
 mod error;
@@ -37,6 +38,7 @@ pub use conv::{
     Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Padding,
     PaddingMode, PerAxis,
 };
+pub use dtype::{DType, f16};
 pub use engine::{Engine, EngineOptions};
 pub use epilogue::{Activation, Epilogue};
 pub use error::{Error, NoAdapter, Result};

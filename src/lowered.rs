@@ -10,6 +10,7 @@
 //!   is computed once; nothing is scattered.
 
 use crate::conv::PaddingMode;
+use crate::dtype::DType;
 use crate::epilogue::Epilogue;
 use crate::layout::Layout;
 use crate::problem::{Axis, Op, Problem, greatest_common_divisor};
@@ -93,6 +94,7 @@ pub(crate) struct WeightPlace {
 /// A pass of a problem.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Lowered {
+    pub dtype: DType,
     pub batch: u32,
     pub groups: u32,
     /// Channels of a group.
@@ -296,6 +298,7 @@ fn pass(problem: &Problem, phases: [Phase; MAX_AXES]) -> Lowered {
     // Outputs that no tap meets are sums of nothing.
     let empty = phases.iter().any(|phase| phase.empty);
     let lowered = Lowered {
+        dtype: problem.dtype(),
         batch: input[0],
         groups: problem.groups(),
         group_in: if empty { 0 } else { group_in },

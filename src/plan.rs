@@ -5,10 +5,13 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::bind::{Bound, Buffers};
+use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::Pending;
-use crate::kernels::{Access, Aliasing, Checks, Choice, Depth, Kernel, Part, REDUCE_WORKGROUP, Tiling, reduce_source};
+use crate::kernels::{
+    Access, Aliasing, Build, Checks, Choice, Depth, Kernel, Part, REDUCE_WORKGROUP, Storage, Tiling, reduce_source,
+};
 use crate::lowered::{self, Lowered};
 use crate::params::Params;
 use crate::pipelines::Layout;
@@ -32,6 +35,7 @@ pub struct Plan {
     candidates: Vec<Candidate>,
     /// What there is to run, in this order; nothing for a problem without outputs.
     programs: Vec<Program>,
+    workspace: u64,
 }
 
 /// A shader with its parameters.
@@ -46,8 +50,7 @@ pub(crate) struct Program {
     /// Element of the output that is the first of its pass.
     pub first_output: u32,
     pub segments: Vec<Segment>,
-    /// Whether sums are formed in parts.
-    pub split: bool,
+    pub build: Build,
 }
 
 /// What a program reads and writes.
@@ -103,8 +106,16 @@ impl Plan {
         let offsets: Vec<u64> = choice.packing().offsets(&all).collect();
         let with_outputs = all.into_iter().zip(offsets).filter(|(pass, _)| pass.outputs() > 0);
         let (passes, offsets): (Vec<Lowered>, Vec<u64>) = with_outputs.unzip();
-        let mut plan =
-            Self { engine, problem, passes: passes.into(), checks, choice, candidates, programs: Vec::new() };
+        let mut plan = Self {
+            engine,
+            problem,
+            passes: passes.into(),
+            checks,
+            choice,
+            candidates,
+            programs: Vec::new(),
+            workspace: 0,
+        };
         let mut pending = Vec::new();
         let mut segments_left = MAX_SEGMENTS;
         for (number, (pass, weight_offset)) in plan.passes.iter().zip(offsets).enumerate() {
@@ -113,26 +124,36 @@ impl Plan {
             let parts = parts(&plan.engine, &tiling, &choice.depth(pass, checks)).map_err(refused)?;
             let segments = segments(&plan.engine, &tiling, &parts, segments_left)?;
             segments_left -= segments.len() as u64;
-            let partial = choice.workspace_of(pass) > 0;
+            let split = parts.len() > 1;
+            // A sum of several parts waits in the output, unless that would round it.
+            let partial = choice.workspace_of(pass) > 0 || (split && pass.dtype != DType::F32);
+            if partial {
+                let bytes = choice.workspace_of(pass).max(pass.outputs().saturating_mul(4));
+                plan.engine.check_binding("the workspace", bytes).map_err(|error| refused(error.to_string()))?;
+                plan.workspace = plan.workspace.max(bytes);
+            }
             // The packed weight is below the limit of a binding, or the kernel had refused.
             let params = |partial| Params::new(pass, &tiling, weight_offset as u32, partial);
-            let split = parts.len() > 1;
+            let storage = Storage::of(pass.dtype, plan.engine.capabilities().shader_f16);
+            let build = Build { split, partial, storage, ..Build::default() };
             let first_output = pass.first_output as u32;
             pending.push((
-                plan.pipeline(number, Aliasing::default(), split)?,
+                plan.pipeline(number, &build)?,
                 if partial { Role::ConvolvePartially } else { Role::Convolve },
-                (number, params(partial), first_output, segments, split),
+                (number, params(partial), first_output, segments, build),
             ));
             if partial {
                 let segments = vec![reduce_segment(&plan.engine, pass)?];
                 let pipeline = plan.reduce_pipeline(number, Access::Separate)?;
-                pending.push((pipeline, Role::Reduce, (number, params(false), first_output, segments, false)));
+                // Whatever a kernel counts as its pixels, these are outputs.
+                let params = Params { pixels: pass.pixels() as u32, ..params(false) };
+                pending.push((pipeline, Role::Reduce, (number, params, first_output, segments, build)));
             }
         }
         Ok(Box::pin(async move {
-            for (pipeline, role, (pass, params, first_output, segments, split)) in pending {
+            for (pipeline, role, (pass, params, first_output, segments, build)) in pending {
                 let pipeline = pipeline.await?;
-                plan.programs.push(Program { role, pass, pipeline, params, first_output, segments, split });
+                plan.programs.push(Program { role, pass, pipeline, params, first_output, segments, build });
             }
             Ok(plan)
         }))
@@ -168,10 +189,11 @@ impl Plan {
         self.choice.packing()
     }
 
-    /// Bytes of workspace that the kernel needs beside the caller's buffers, where several workgroups share a sum; every
+    /// Bytes of workspace that the kernel needs beside the caller's buffers, where several workgroups share a sum, or a sum of 16-bit
+    /// tensors has several parts; every
     /// [`Bound`] has one of its own. 0 for most variants.
     pub fn workspace_size(&self) -> u64 {
-        self.choice.workspace(&self.passes)
+        self.workspace
     }
 
     /// Number of segments. A plan whose work exceeds the bound of [`EngineOptions::max_segment_macs`] is divided, so that
@@ -250,25 +272,22 @@ impl Plan {
 
     /// The pipeline that adds up partial sums of a pass, for this kind of access to the residual.
     pub(crate) fn reduce_pipeline(&self, pass: usize, residual: Access) -> Result<Pending<wgpu::ComputePipeline>> {
-        let source = reduce_source(&self.passes[pass], residual)?;
+        let pass = &self.passes[pass];
+        let storage = Storage::of(pass.dtype, self.engine.capabilities().shader_f16);
+        let source = reduce_source(pass, residual, storage)?;
         let layout = Layout::Convolution(Aliasing { input: Access::Separate, residual });
         Ok(self.engine.pipeline(source, self.checks, layout, "wgpu-conv: reduce"))
     }
 
-    /// The pipeline of a pass for this kind of aliasing.
-    pub(crate) fn pipeline(
-        &self,
-        pass: usize,
-        aliasing: Aliasing,
-        split: bool,
-    ) -> Result<Pending<wgpu::ComputePipeline>> {
-        let source = self.choice.source(&self.passes[pass], aliasing, split)?;
+    /// The pipeline of a pass.
+    pub(crate) fn pipeline(&self, pass: usize, build: &Build) -> Result<Pending<wgpu::ComputePipeline>> {
+        let source = self.choice.source(&self.passes[pass], build)?;
         let label = match self.choice.kernel {
             Kernel::Direct => "wgpu-conv: direct",
             Kernel::Broadcast => "wgpu-conv: broadcast",
             Kernel::Tiled => "wgpu-conv: tiled",
         };
-        Ok(self.engine.pipeline(source, self.checks, Layout::Convolution(aliasing), label))
+        Ok(self.engine.pipeline(source, self.checks, Layout::Convolution(build.aliasing), label))
     }
 }
 

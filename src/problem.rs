@@ -1,6 +1,7 @@
 //! [`Problem`]: a convolution with one input shape. All shape arithmetic and validation, without a GPU.
 
 use crate::conv::{Conv, ConvTranspose, Padding, PaddingMode};
+use crate::dtype::DType;
 use crate::epilogue::Epilogue;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, WeightLayout};
@@ -221,6 +222,7 @@ pub struct Problem {
     padding: [[u32; 2]; MAX_AXES],
     input: Shape,
     output: Shape,
+    dtype: DType,
     layout: Layout,
     weight_layout: WeightLayout,
     epilogue: Epilogue,
@@ -283,6 +285,7 @@ impl Problem {
             padding: sides,
             input: Shape::new(input_shape.iter().copied()),
             output: Shape::new([]),
+            dtype: DType::default(),
             layout: Layout::default(),
             weight_layout: WeightLayout::default(),
             epilogue: Epilogue::NONE,
@@ -328,6 +331,17 @@ impl Problem {
         Self { weight_layout, ..self }
     }
 
+    /// The same problem on tensors of this type.
+    #[must_use]
+    pub fn with_dtype(self, dtype: DType) -> Self {
+        Self { dtype, ..self }
+    }
+
+    /// What input, weight, residual and output consist of.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
     /// Order in memory of input, output and residual.
     pub fn layout(&self) -> Layout {
         self.layout
@@ -360,13 +374,13 @@ impl Problem {
         }
     }
 
-    /// The same convolution with the same epilogue and layouts, for an input of another shape.
+    /// The same convolution with the same epilogue, layouts and element type, for an input of another shape.
     ///
     /// # Errors
     /// As [`Problem::new`].
     pub fn with_input(&self, input_shape: &[u32]) -> Result<Self> {
         let other = Self::from_parameters(&self.parameters(), input_shape)?.with_epilogue(self.epilogue)?;
-        Ok(Self { layout: self.layout, weight_layout: self.weight_layout, ..other })
+        Ok(Self { dtype: self.dtype, layout: self.layout, weight_layout: self.weight_layout, ..other })
     }
 
     /// The kind of convolution.
@@ -516,11 +530,11 @@ impl Problem {
         2 * self.macs()
     }
 
-    /// Bytes that must move at least once in f32: input, weight, bias, residual and output, each once.
+    /// Bytes that must move at least once: input, weight, bias, residual and output, each once.
     pub fn bytes(&self) -> u64 {
         let bias = if self.bias { u64::from(self.out_channels) } else { 0 };
         let residual = if self.epilogue.residual { self.output_len() } else { 0 };
-        4 * (self.input_len() + self.weight_len() + bias + residual + self.output_len())
+        self.dtype.size() * (self.input_len() + self.weight_len() + residual + self.output_len()) + 4 * bias
     }
 
     /// Along one of the three axes, of which leading ones may be neutral.

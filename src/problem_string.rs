@@ -20,7 +20,8 @@
 //!
 //! Then options, each after a colon: `zeros`, `reflect`, `replicate` or `circular` (padding mode), `nobias`, and `transposed`
 //! for a transposed convolution, with its output padding if there is any: `transposed=1` or `transposed=1x0`; `nhwc` where
-//! channels are last in memory, and `ohwi` or `hwio` for the order of the weight.
+//! channels are last in memory, and `ohwi` or `hwio` for the order of the weight; `f16` for
+//! tensors of 16-bit floats.
 //! Then the epilogue, each part after a plus sign: `residual`, and one activation: `relu`, `relu6`, `clip=MIN,MAX`,
 //! `leaky_relu=SLOPE`, `prelu`, `sigmoid`, `tanh`, `silu`, `gelu`, `gelu_tanh`, `hard_swish`, `elu=ALPHA`.
 
@@ -28,6 +29,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::conv::PaddingMode;
+use crate::dtype::DType;
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, WeightLayout};
@@ -75,6 +77,9 @@ impl fmt::Display for Problem {
         }
         if self.padding_mode() != PaddingMode::Zeros {
             write!(f, ":{}", self.padding_mode())?;
+        }
+        if self.dtype() != DType::default() {
+            write!(f, ":{}", self.dtype())?;
         }
         if self.layout() != Layout::default() {
             write!(f, ":{}", self.layout())?;
@@ -167,8 +172,8 @@ impl FromStr for Problem {
             padding_mode: options.padding_mode.unwrap_or_default(),
         };
         let problem = Self::from_parameters(&parameters, &input)?.with_epilogue(epilogue)?;
-        let layout = options.layout.unwrap_or_default();
-        Ok(problem.with_layout(layout).with_weight_layout(options.weight_layout.unwrap_or_default()))
+        let (dtype, layout) = (options.dtype.unwrap_or_default(), options.layout.unwrap_or_default());
+        Ok(problem.with_dtype(dtype).with_layout(layout).with_weight_layout(options.weight_layout.unwrap_or_default()))
     }
 }
 
@@ -208,6 +213,7 @@ struct Options {
     output_padding: Option<Vec<u32>>,
     padding_mode: Option<PaddingMode>,
     nobias: bool,
+    dtype: Option<DType>,
     layout: Option<Layout>,
     weight_layout: Option<WeightLayout>,
 }
@@ -328,6 +334,8 @@ impl<'a> Reader<'a> {
             let word = self.word();
             let fresh = if let Some(mode) = PaddingMode::from_name(word) {
                 options.padding_mode.replace(mode).is_none()
+            } else if let Some(dtype) = DType::ALL.into_iter().find(|dtype| dtype.name() == word) {
+                options.dtype.replace(dtype).is_none()
             } else if let Some(layout) = Layout::ALL.into_iter().find(|layout| layout.name() == word) {
                 options.layout.replace(layout).is_none()
             } else if let Some(layout) = WeightLayout::ALL.into_iter().find(|layout| layout.name() == word) {
@@ -337,7 +345,7 @@ impl<'a> Reader<'a> {
             } else {
                 self.at = start;
                 return Err(self.error(
-                    "expected zeros, reflect, replicate, circular, nobias, transposed, nchw, nhwc, oihw, ohwi or hwio",
+                    "expected zeros, reflect, replicate, circular, nobias, transposed, f32, f16, nchw, nhwc, oihw, ohwi or hwio",
                 ));
             };
             if !fresh {
@@ -421,7 +429,7 @@ mod tests {
         round_trip("n1c4z5h6w7o6k3x1x2s1x2x3p1x0x2d2");
         round_trip("n1c4h5w6o6k3s2p1:transposed=1x0:nobias+relu");
         round_trip("n1c4w6o6k3s2psame:transposed");
-        round_trip("n1c4h5w6o6k3p1:nhwc:hwio:nobias");
+        round_trip("n1c4h5w6o6k3p1:f16:nhwc:hwio:nobias");
     }
 
     #[test]

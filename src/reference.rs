@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::problem::{Op, Problem};
 use crate::tensors::{Tensors, check_length};
@@ -28,7 +29,8 @@ use scatter::Scatter;
 /// The bound of an output with K products is `2^-24 · S · (K + 4) + K · 2^-126`, where S is the sum of the absolute
 /// values of all that is added up (products, bias, residual); where K is 0, one `2^-126` remains, since a bias may be
 /// flushed to zero too. An activation multiplies it by its Lipschitz constant, adds its own
-/// [error](crate::Activation::error_bound) and one rounding of the result.
+/// [error](crate::Activation::error_bound) and one rounding of the result. 16-bit outputs add half a step of theirs; the
+/// reference rounds 16-bit tensors first, as uploading does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
     /// The outputs, (N, C_out, spatial…) in the problem's layout; those of [`convolve_at`] in the order of its indices.
@@ -77,6 +79,18 @@ fn convolve_on(threads: usize, problem: &Problem, tensors: &Tensors<'_>) -> Resu
         Op::ConvTranspose => share(threads, &Scatter::new(planar_problem, tensors), result),
     };
     Ok(planar::in_order_of(problem, result))
+}
+
+/// How far the nearest element of this type may be from a number of this magnitude; infinitely far from one that is too large.
+fn rounding(dtype: DType, magnitude: f64) -> f64 {
+    // Half a step of the numbers of this size, or of the smallest ones.
+    const HALF_UNIT: f64 = 1.0 / (1 << 11) as f64;
+    const SMALLEST: f64 = 1.0 / (1 << 25) as f64;
+    match dtype {
+        DType::F32 => 0.0,
+        DType::F16 if magnitude >= 65520.0 => f64::INFINITY,
+        DType::F16 => HALF_UNIT * magnitude + SMALLEST,
+    }
 }
 
 /// Work that falls into tasks, each of which fills some outputs.
@@ -145,13 +159,15 @@ fn finish(problem: &Problem, tensors: &Tensors<'_>, channel: usize, index: usize
     let terms = problem.sum_length() as f64;
     let bound = UNIT * magnitude * (terms + 4.0) + terms.max(1.0) * FLUSHED;
     let activation = problem.epilogue().activation;
-    if activation == crate::Activation::Identity {
-        return (sum, bound);
-    }
-    let slope = at(tensors.slopes, channel);
-    let value = activation.apply_f64(sum, slope);
-    let own = activation.error_bound(sum, slope);
-    (value, activation.lipschitz(slope) * bound + own + UNIT * value.abs())
+    let (value, bound) = if activation == crate::Activation::Identity {
+        (sum, bound)
+    } else {
+        let slope = at(tensors.slopes, channel);
+        let value = activation.apply_f64(sum, slope);
+        let own = activation.error_bound(sum, slope);
+        (value, activation.lipschitz(slope) * bound + own + UNIT * value.abs())
+    };
+    (value, bound + rounding(problem.dtype(), value.abs() + bound))
 }
 
 /// Sizes and counts are known to fit here: each divides or counts a slice that exists.

@@ -80,6 +80,14 @@ impl Source {
         Ok(())
     }
 
+    /// Sets type aliases by name.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] unless each is there exactly once.
+    pub fn set_types(&mut self, aliases: &[(&str, &str)]) -> Result<()> {
+        aliases.iter().try_for_each(|(name, value)| self.replace_line(&format!("alias {name} = "), ";", value))
+    }
+
     /// Makes the storage variable `name` read_write: needed when its buffer is also bound for writing.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! [`Weights`]: uploaded once, packed on the GPU as a kernel wants them.
 
+use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::{Pending, scoped};
@@ -58,7 +59,9 @@ impl Packing {
 
     /// Bytes of a packed weight, the parts of all passes behind each other.
     pub(crate) fn bytes(self, passes: &[Lowered]) -> u64 {
-        passes.iter().fold(0_u64, |sum, pass| sum.saturating_add(self.vectors(pass).saturating_mul(16)))
+        passes
+            .iter()
+            .fold(0_u64, |sum, pass| sum.saturating_add(self.vectors(pass).saturating_mul(4 * pass.dtype.size())))
     }
 
     /// The first vector of each pass.
@@ -187,6 +190,7 @@ struct Key {
     /// Of a transposed convolution, whose passes they decide.
     strides: Option<[Shape; 2]>,
     layout: WeightLayout,
+    dtype: DType,
 }
 
 impl Key {
@@ -200,6 +204,7 @@ impl Key {
             slopes: Needs::of(problem).slopes,
             strides: (problem.op() == Op::ConvTranspose).then_some(strides),
             layout: problem.weight_layout(),
+            dtype: problem.dtype(),
         }
     }
 }
@@ -209,9 +214,10 @@ impl std::fmt::Display for Key {
         let with = |given| if given { "with" } else { "without" };
         write!(
             f,
-            "weight shape {:?} ({}), groups {}, {} bias, {} slopes",
+            "weight shape {:?} ({}, {}), groups {}, {} bias, {} slopes",
             self.shape,
             self.layout,
+            self.dtype,
             self.groups,
             with(self.bias),
             with(self.slopes)
@@ -264,13 +270,14 @@ impl Weights {
         check_presence("bias", needs.bias, data.bias.is_some())?;
         check_presence("slopes", needs.slopes, data.slopes.is_some())?;
         let channels = u64::from(problem.out_channels());
-        let weight_bytes = check_source("weight", data.weight, problem.weight_len())?;
+        let dtype = problem.dtype();
+        let weight_bytes = check_source("weight", data.weight, problem.weight_len(), dtype)?;
         for (name, source) in [("bias", data.bias), ("slopes", data.slopes)] {
-            source.map_or(Ok(0), |source| check_source(name, source, channels))?;
+            source.map_or(Ok(0), |source| check_source(name, source, channels, DType::F32))?;
         }
         engine.check_binding("the weight", weight_bytes)?;
         let packer = engine.pipeline(
-            pack_source(packing)?,
+            pack_source(packing, problem.dtype())?,
             crate::Checks::Trusted,
             Layout::Automatic,
             "wgpu-conv: pack weights",
@@ -281,7 +288,7 @@ impl Weights {
             let mut encoder = engine.encoder("wgpu-conv: upload weights");
             let raw =
                 engine.storage_buffer("wgpu-conv: raw weight", weight_bytes, raw_usage | wgpu::BufferUsages::COPY_DST);
-            put(&engine, &mut encoder, data.weight, &raw, 0, weight_bytes)?;
+            put(&engine, &mut encoder, data.weight, dtype, &raw, 0, weight_bytes)?;
             // Slopes lie behind the bias even where there is none: the shader knows one place.
             let halves = if needs.slopes { 2 } else { 1 };
             let channel_data = engine.storage_buffer(
@@ -290,8 +297,9 @@ impl Weights {
                 wgpu::BufferUsages::COPY_DST,
             );
             for (source, offset) in [(data.bias, 0), (data.slopes, 4 * channels)] {
-                source
-                    .map_or(Ok(()), |source| put(&engine, &mut encoder, source, &channel_data, offset, 4 * channels))?;
+                source.map_or(Ok(()), |source| {
+                    put(&engine, &mut encoder, source, DType::F32, &channel_data, offset, 4 * channels)
+                })?;
             }
             Ok((encoder, raw, channel_data))
         };
@@ -321,7 +329,7 @@ impl Weights {
             reason: format!("packing {} as {} needs weights made with keep_raw", self.packing.name(), packing.name()),
         })?;
         let packer = engine.pipeline(
-            pack_source(packing)?,
+            pack_source(packing, problem.dtype())?,
             crate::Checks::Trusted,
             Layout::Automatic,
             "wgpu-conv: pack weights",
@@ -345,11 +353,13 @@ fn weight_passes(problem: &Problem) -> Result<Vec<Lowered>> {
 }
 
 /// Checks length, offset and usage; gives the bytes.
-fn check_source(name: &'static str, source: Source<'_>, elements: u64) -> Result<u64> {
+fn check_source(name: &'static str, source: Source<'_>, elements: u64, dtype: DType) -> Result<u64> {
+    // Copies move whole words.
+    let bytes = (dtype.size() * elements).next_multiple_of(4);
     match source {
         Source::Host(data) => check_length(name, elements, data.len() as u64)?,
         Source::Gpu(slice) => {
-            let required = 4 * elements;
+            let required = bytes;
             if slice.size() < required {
                 return Err(Error::BufferTooSmall { name, required, actual: slice.size() });
             }
@@ -359,7 +369,7 @@ fn check_source(name: &'static str, source: Source<'_>, elements: u64) -> Result
             crate::bind::check_usage(name, slice.buffer(), wgpu::BufferUsages::COPY_SRC)?;
         }
     }
-    Ok(4 * elements)
+    Ok(bytes)
 }
 
 /// Brings a source's numbers to `offset` of `to`.
@@ -367,6 +377,7 @@ fn put(
     engine: &Engine,
     encoder: &mut wgpu::CommandEncoder,
     source: Source<'_>,
+    dtype: DType,
     to: &wgpu::Buffer,
     offset: u64,
     bytes: u64,
@@ -375,11 +386,12 @@ fn put(
     let slice = match source {
         Source::Host([]) => return Ok(()),
         Source::Host(data) => {
-            staged = engine.staged(
-                "wgpu-conv: weights on their way",
-                bytemuck::cast_slice(data),
-                wgpu::BufferUsages::COPY_SRC,
-            )?;
+            let mut words = dtype.encode(data);
+            let whole = words.len().next_multiple_of(4);
+            if words.len() != whole {
+                words.to_mut().resize(whole, 0);
+            }
+            staged = engine.staged("wgpu-conv: weights on their way", &words, wgpu::BufferUsages::COPY_SRC)?;
             staged.slice(..)
         }
         Source::Gpu(slice) => slice,

@@ -57,7 +57,7 @@ impl Recipe for Broadcast {
         concat!(include_str!("../../shaders/window.wgsl"), "\n", include_str!("../../shaders/broadcast.wgsl"))
     }
 
-    fn constants(&self, pass: &Lowered, variant: usize) -> Vec<Constant> {
+    fn constants(&self, pass: &Lowered, variant: usize, _: bool) -> Vec<Constant> {
         let variant = &VARIANTS[variant];
         let mut constants = vec![
             ("LANES", variant.lanes.into()),

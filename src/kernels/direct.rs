@@ -61,7 +61,7 @@ impl Recipe for Direct {
         concat!(include_str!("../../shaders/window.wgsl"), "\n", include_str!("../../shaders/direct.wgsl"))
     }
 
-    fn constants(&self, pass: &Lowered, variant: usize) -> Vec<Constant> {
+    fn constants(&self, pass: &Lowered, variant: usize, _: bool) -> Vec<Constant> {
         let variant = &VARIANTS[variant];
         let mut constants = vec![
             ("CHANNELS", variant.channels.into()),

@@ -11,6 +11,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::capabilities::{AdapterClass, Capabilities};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::lowered::{self, Lowered};
 use crate::params::activation_code;
@@ -156,8 +157,8 @@ pub(crate) trait Recipe: Sync {
     }
     /// The kernel's own WGSL, to follow `common.wgsl`.
     fn source(&self) -> &'static str;
-    /// Its constants for a pass.
-    fn constants(&self, pass: &Lowered, variant: usize) -> Vec<Constant>;
+    /// Its constants for a pass, whose sums go to a workspace if they are `partial`.
+    fn constants(&self, pass: &Lowered, variant: usize, partial: bool) -> Vec<Constant>;
     /// The layout of the weight that it reads.
     fn packing(&self, variant: usize) -> Packing;
     /// Invocations of a workgroup along x and y, and bytes of workgroup memory.
@@ -254,14 +255,14 @@ impl Choice {
             check_limit(what, limit, required.into(), actual.into())?;
         }
         for (what, bytes) in [
-            ("the input", 4 * first.input_len),
-            ("the output", 4 * first.output_len),
+            ("the input", first.dtype.size() * first.input_len),
+            ("the output", first.dtype.size() * first.output_len),
             ("the packed weight", self.packing().bytes(passes)),
             ("the workspace", self.workspace(passes)),
         ] {
             check_limit(what, "max_storage_buffer_binding_size", bytes, binding)?;
         }
-        let packed = self.packing().bytes(passes) / 4;
+        let packed = self.packing().bytes(passes) / first.dtype.size();
         if packed >= ranges::INDEX_LIMIT {
             return Err(format!(
                 "the packed weight has {packed} elements; there may be less than {}",
@@ -297,9 +298,11 @@ impl Choice {
     }
 
     /// The convolution's WGSL, a whole module whose marked loops are still to be unrolled; `split` if sums are formed in parts.
-    pub fn source(self, pass: &Lowered, aliasing: Aliasing, split: bool) -> Result<String> {
+    pub fn source(self, pass: &Lowered, build: &Build) -> Result<String> {
         let recipe = self.kernel.recipe();
-        let mut source = Source::new(&[COMMON, recipe.source()]);
+        let Build { aliasing, split, partial, storage } = *build;
+        let output = if partial { Storage::Words } else { storage };
+        let mut source = module(storage, output, recipe.source())?;
         if recipe.generic(self.variant) {
             source.set(&[("GENERIC", true.into()), ("INPUT_DENSE", false.into()), ("OUTPUT_DENSE", false.into())])?;
         } else {
@@ -315,12 +318,12 @@ impl Choice {
                 ("DEEP", pass.is_deep().into()),
                 ("INPUT_DENSE", (pass.input_steps.axes[2] == 1).into()),
                 // Partial sums lie dense in their workspace.
-                ("OUTPUT_DENSE", (pass.output_steps.axes[2] == 1 || self.workspace_of(pass) > 0).into()),
+                ("OUTPUT_DENSE", (pass.output_steps.axes[2] == 1 || partial).into()),
             ])?;
             set_epilogue(&mut source, pass)?;
         }
-        source.set(&[("SPLIT", split.into())])?;
-        source.set(&recipe.constants(pass, self.variant))?;
+        source.set(&[("SPLIT", split.into()), ("PARTIAL", partial.into())])?;
+        source.set(&recipe.constants(pass, self.variant, partial))?;
         for (name, constant, access) in
             [("input", "INPUT_IN_OUTPUT", aliasing.input), ("residual", "RESIDUAL_IN_OUTPUT", aliasing.residual)]
         {
@@ -332,6 +335,67 @@ impl Choice {
         }
         Ok(source.finish())
     }
+}
+
+/// How a pass becomes a module, apart from what the pass itself says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Build {
+    pub aliasing: Aliasing,
+    /// Sums are formed in parts, one dispatch after another.
+    pub split: bool,
+    /// Sums go to a workspace, to be added up by `reduce.wgsl`.
+    pub partial: bool,
+    pub storage: Storage,
+}
+
+/// How tensors are declared in shaders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Storage {
+    /// 32-bit floats.
+    #[default]
+    Words,
+    /// 16-bit floats, as such.
+    Halves,
+    /// 16-bit floats, two to a word.
+    PackedHalves,
+}
+
+impl Storage {
+    /// For tensors of this type, on a device that can have 16-bit floats in shaders or cannot.
+    pub const fn of(dtype: DType, shader_f16: bool) -> Self {
+        match dtype {
+            DType::F32 => Self::Words,
+            DType::F16 if shader_f16 => Self::Halves,
+            DType::F16 => Self::PackedHalves,
+        }
+    }
+}
+
+/// A module that reads tensors of one kind and writes an output of another.
+fn module(tensors: Storage, output: Storage, main: &str) -> Result<Source> {
+    let enable = if [tensors, output].contains(&Storage::Halves) { "enable f16;" } else { "" };
+    let tensors_file = match tensors {
+        Storage::Words | Storage::Halves => include_str!("../../shaders/tensors.wgsl"),
+        Storage::PackedHalves => include_str!("../../shaders/tensors_packed.wgsl"),
+    };
+    let half = include_str!("../../shaders/half.wgsl");
+    let (rounding, output_file) = match output {
+        Storage::Words => ("", include_str!("../../shaders/output.wgsl")),
+        Storage::Halves => (half, include_str!("../../shaders/output_half.wgsl")),
+        Storage::PackedHalves => (half, include_str!("../../shaders/output_packed.wgsl")),
+    };
+    let files = [enable, COMMON, tensors_file, rounding, output_file, main];
+    let mut source =
+        Source::new(&files.map(str::trim_start).into_iter().filter(|file| !file.is_empty()).collect::<Vec<_>>());
+    if tensors == Storage::Halves {
+        source.set_types(&[
+            ("InputElement", "f16"),
+            ("ResidualElement", "f16"),
+            ("WeightElement", "f16"),
+            ("WeightVector", "vec4<f16>"),
+        ])?;
+    }
+    Ok(source)
 }
 
 fn set_epilogue(source: &mut Source, pass: &Lowered) -> Result<()> {
@@ -369,8 +433,8 @@ pub(crate) struct Aliasing {
 }
 
 /// The WGSL that adds up partial sums and applies the epilogue, a whole module.
-pub(crate) fn reduce_source(pass: &Lowered, residual: Access) -> Result<String> {
-    let mut source = Source::new(&[COMMON, include_str!("../../shaders/reduce.wgsl")]);
+pub(crate) fn reduce_source(pass: &Lowered, residual: Access, storage: Storage) -> Result<String> {
+    let mut source = module(storage, storage, include_str!("../../shaders/reduce.wgsl"))?;
     let same_order = pass.output_steps == pass.workspace_steps();
     source.set(&[
         ("DEEP", pass.is_deep().into()),
@@ -390,8 +454,12 @@ pub(crate) fn reduce_source(pass: &Lowered, residual: Access) -> Result<String> 
 pub(crate) const REDUCE_WORKGROUP: u64 = 256;
 
 /// The WGSL that packs a weight, a whole module.
-pub(crate) fn pack_source(packing: Packing) -> Result<String> {
-    let mut source = Source::new(&[include_str!("../../shaders/pack.wgsl")]);
+pub(crate) fn pack_source(packing: Packing, dtype: DType) -> Result<String> {
+    let tensors = match dtype {
+        DType::F32 => include_str!("../../shaders/pack_words.wgsl"),
+        DType::F16 => include_str!("../../shaders/pack_halves.wgsl"),
+    };
+    let mut source = Source::new(&[tensors, include_str!("../../shaders/pack.wgsl")]);
     source.set(&[("PACKING", packing.code().into())])?;
     Ok(source.finish())
 }
@@ -432,14 +500,16 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
     };
     let mut modules = Vec::new();
     for (number, pass) in passes.iter().enumerate() {
-        let module = choice.source(pass, Aliasing::default(), false)?;
+        let partial = choice.workspace_of(pass) > 0;
+        let build = Build { partial, storage: Storage::of(pass.dtype, capabilities.shader_f16), ..Build::default() };
+        let module = choice.source(pass, &build)?;
         if !modules.contains(&module) {
             modules.push(module);
         }
         if number == 0 {
-            modules.push(pack_source(choice.packing())?);
-            if choice.workspace_of(pass) > 0 {
-                modules.push(reduce_source(pass, Access::Separate)?);
+            modules.push(pack_source(choice.packing(), pass.dtype)?);
+            if partial {
+                modules.push(reduce_source(pass, Access::Separate, build.storage)?);
             }
         }
     }
@@ -461,5 +531,5 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) fn common_source_for_tests() -> String {
-    COMMON.into()
+    module(Storage::Words, Storage::Words, "").map(Source::finish).unwrap_or_default()
 }

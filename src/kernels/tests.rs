@@ -32,8 +32,15 @@ fn shaders_for_every_kind_of_sharing_are_taken_by_every_back_end() {
             // Problems take turns, and so do sums in one part and in several.
             let problem = &problems()[(number + index / 3) % 4];
             let name = format!("{} {} for {problem:?}, {input:?}, {residual:?}", choice.kernel, choice.name());
-            let source =
-                unrolled(&choice.source(problem, Aliasing { input, residual }, index % 2 == 1).unwrap()).unwrap();
+            let source = unrolled(
+                &choice
+                    .source(
+                        problem,
+                        &Build { aliasing: Aliasing { input, residual }, split: index % 2 == 1, ..Build::default() },
+                    )
+                    .unwrap(),
+            )
+            .unwrap();
             let module = wgsl::translate(&source).unwrap_or_else(|message| panic!("{name}: {message}"));
             assert_eq!(is_writable(&module, "input"), input == Access::SharedBuffer, "{name}");
             assert_eq!(is_writable(&module, "residual"), residual == Access::SharedBuffer, "{name}");
@@ -50,7 +57,7 @@ fn every_kind_of_sharing_is_another_shader() {
         let mut sources: Vec<String> = ACCESSES
             .iter()
             .flat_map(|&input| ACCESSES.map(|residual| Aliasing { input, residual }))
-            .map(|aliasing| choice.source(&problem, aliasing, false).unwrap())
+            .map(|aliasing| choice.source(&problem, &Build { aliasing, ..Build::default() }).unwrap())
             .collect();
         sources.sort();
         sources.dedup();
@@ -78,7 +85,7 @@ fn the_host_sets_every_constant_of_a_kernel() {
     for choice in Choice::all() {
         let recipe = choice.kernel.recipe();
         let mut set: Vec<&str> =
-            recipe.constants(&problems()[0], choice.variant).iter().map(|(name, _)| *name).collect();
+            recipe.constants(&problems()[0], choice.variant, false).iter().map(|(name, _)| *name).collect();
         set.sort_unstable();
         assert_eq!(set, settable(recipe.source()), "{} {}", choice.kernel, choice.name());
     }
@@ -89,7 +96,7 @@ fn the_host_sets_every_common_constant() {
     // The generic variants leave those of the configuration at what the file has: no code of theirs depends on them.
     let [_, problem, ..] = problems();
     let choice = Kernel::Direct.variant("c4x8").unwrap();
-    let source = choice.source(&problem, Aliasing::default(), false).unwrap();
+    let source = choice.source(&problem, &Build::default()).unwrap();
     for line in [
         "const GENERIC: bool = false;",
         "const KERNEL_H: u32 = 2u;",
@@ -108,16 +115,17 @@ fn the_host_sets_every_common_constant() {
         "const INPUT_IN_OUTPUT: bool = false;",
         "const RESIDUAL_IN_OUTPUT: bool = false;",
         "const SPLIT: bool = false;",
+        "const PARTIAL: bool = false;",
     ] {
         assert!(source.contains(&format!("\n{line}\n")), "{line}");
     }
-    assert_eq!(settable(COMMON).len(), 17, "a new constant belongs into the list above");
+    assert_eq!(settable(COMMON).len(), 18, "a new constant belongs into the list above");
 }
 
 #[test]
 fn workgroup_memory_is_what_the_host_says() {
     for choice in Choice::all() {
-        let source = unrolled(&choice.source(&problems()[0], Aliasing::default(), false).unwrap()).unwrap();
+        let source = unrolled(&choice.source(&problems()[0], &Build::default()).unwrap()).unwrap();
         let (module, info) = wgsl::validate(&source).unwrap();
         let mut layouter = naga::proc::Layouter::default();
         layouter.update(module.to_ctx()).unwrap();
@@ -139,7 +147,7 @@ fn workgroup_memory_is_what_the_host_says() {
 fn the_addition_of_partial_sums_is_taken_by_every_back_end() {
     for problem in problems().into_iter().chain([transposed()]) {
         for residual in ACCESSES {
-            let source = reduce_source(&problem, residual).unwrap();
+            let source = reduce_source(&problem, residual, Storage::Words).unwrap();
             let module =
                 wgsl::translate(&source).unwrap_or_else(|message| panic!("{problem:?}, {residual:?}: {message}"));
             assert_eq!(is_writable(&module, "residual"), residual == Access::SharedBuffer);

@@ -91,7 +91,7 @@ impl Recipe for Tiled {
         include_str!("../../shaders/tiled.wgsl")
     }
 
-    fn constants(&self, pass: &Lowered, variant: usize) -> Vec<Constant> {
+    fn constants(&self, pass: &Lowered, variant: usize, partial: bool) -> Vec<Constant> {
         let variant = &VARIANTS[variant];
         let Variant { name, tile, thread, buffers, split } = *variant;
         let sum_slices = sum_block(pass, is_generic(name)).map_or(0, |products| products as u32 / tile[2]);
@@ -109,7 +109,7 @@ impl Recipe for Tiled {
             ("KERNEL_D", pass.lines[0].kernel.into()),
             ("PADDED", (pass.is_padded() || is_generic(name)).into()),
             ("POINTWISE", (plain && follow(&pass.input_steps) && !is_generic(name)).into()),
-            ("OUTPUT_LINEAR", (split || follow(&pass.output_steps) && !is_generic(name)).into()),
+            ("OUTPUT_LINEAR", (partial || follow(&pass.output_steps) && !is_generic(name)).into()),
             ("RAGGED", variant.is_ragged(pass).into()),
             ("SPLIT_K", split.into()),
             ("SUM_SLICES", sum_slices.into()),

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::Reference;
+use crate::dtype::DType;
 use crate::layout::{Layout, WeightLayout};
 use crate::problem::Problem;
 use crate::tensors::Tensors;
@@ -19,21 +20,25 @@ pub(super) struct Planar<'a> {
 
 impl<'a> Planar<'a> {
     pub fn new(problem: &Problem, given: &Tensors<'a>) -> Self {
+        let rounded = |data: &'a [f32]| match problem.dtype() {
+            DType::F32 => Cow::Borrowed(data),
+            dtype => data.iter().map(|&number| dtype.round(number)).collect(),
+        };
         let planar = |data: &'a [f32], shape: [u32; 5]| match problem.layout() {
-            Layout::Nchw => Cow::Borrowed(data),
+            Layout::Nchw => rounded(data),
             // (N, spatial, C) to (N, C, spatial).
             Layout::Nhwc => {
                 let [images, channels, pixels] = three(shape);
-                Cow::Owned(swapped(data, [images, pixels, channels]))
+                Cow::Owned(swapped(&rounded(data), [images, pixels, channels]))
             }
         };
         let [first, second, taps] = three(problem.weight_shape().five());
         let weight = match problem.weight_layout() {
-            WeightLayout::Oihw => Cow::Borrowed(given.weight),
-            WeightLayout::Ohwi => Cow::Owned(swapped(given.weight, [first, taps, second])),
+            WeightLayout::Oihw => rounded(given.weight),
+            WeightLayout::Ohwi => Cow::Owned(swapped(&rounded(given.weight), [first, taps, second])),
             // (taps, second, first): seen as one matrix of (taps, second) × first, then each row of the result.
             WeightLayout::Hwio => {
-                let rows = swapped(given.weight, [1, taps * second, first]);
+                let rows = swapped(&rounded(given.weight), [1, taps * second, first]);
                 Cow::Owned(swapped(&rows, [first, taps, second]))
             }
         };

@@ -319,16 +319,20 @@ impl<'a> Stage<'a> {
     fn new(engine: &'a Engine, problem: &'a Problem, trial: &'a Trial) -> Result<Self> {
         let residual = trial.residual.as_ref();
         // Where the largest buffer is just large enough, there is no guard.
-        let fits = 4 * (problem.output_len() + GUARD) <= engine.capabilities().limits.max_buffer_size;
+        let dtype = problem.dtype();
+        let fits = dtype.size() * (problem.output_len() + GUARD) <= engine.capabilities().limits.max_buffer_size;
         let length = problem.output_len() + if fits { GUARD } else { 0 };
-        let piece = vec![f32::from_bits(BLANK); length.min(BLANK_PIECE) as usize];
+        let words = (dtype.size() * length).div_ceil(4);
+        let piece = vec![f32::from_bits(BLANK); words.min(BLANK_PIECE) as usize];
         Ok(Self {
             engine,
             problem,
             trial,
-            input: engine.buffer_from("wgpu-conv: tuning input", &trial.input)?,
-            residual: residual.map(|data| engine.buffer_from("wgpu-conv: tuning residual", data)).transpose()?,
-            output: engine.buffer_zeroed("wgpu-conv: tuning output", length)?,
+            input: engine.buffer_from_as("wgpu-conv: tuning input", &trial.input, dtype)?,
+            residual: residual
+                .map(|data| engine.buffer_from_as("wgpu-conv: tuning residual", data, dtype))
+                .transpose()?,
+            output: engine.buffer_zeroed_as("wgpu-conv: tuning output", length, dtype)?,
             blank: engine.buffer_from("wgpu-conv: tuning blank", &piece)?,
             weights: HashMap::new(),
         })
@@ -343,7 +347,8 @@ impl<'a> Stage<'a> {
                 weights
             }
         };
-        let mut buffers = Buffers::new(self.input.slice(..), self.output.slice(..4 * self.problem.output_len()));
+        let output = self.output.slice(..self.problem.dtype().size() * self.problem.output_len());
+        let mut buffers = Buffers::new(self.input.slice(..), output);
         buffers.residual = self.residual.as_ref().map(|buffer| buffer.slice(..));
         let binding = plan.bind(&weights, &buffers);
         binding.await
@@ -370,7 +375,7 @@ impl<'a> Stage<'a> {
         });
         pending.await?;
         bound.submit().await?;
-        let read = self.engine.read(self.output.slice(..));
+        let read = self.engine.read_as(self.output.slice(..), self.problem.dtype());
         read.await
     }
 }

@@ -1,5 +1,6 @@
 //! The numbers that candidates run on, and what must come out.
 
+use crate::dtype::DType;
 use crate::epilogue::Activation;
 use crate::error::{Error, Result};
 use crate::problem::Problem;
@@ -19,8 +20,8 @@ const EXACT: u64 = 1 << 24;
 /// Largest absolute bias and residual.
 const ADDEND: u64 = 100;
 
-/// Marks what nobody wrote: a NaN that no arithmetic produces.
-pub(super) const BLANK: u32 = 0x7fc5_a5a5;
+/// Marks what nobody wrote: a NaN that no arithmetic produces, of 32 bits or twice of 16.
+pub(super) const BLANK: u32 = 0x7fc5_7fc5;
 
 /// A small generator of random numbers (SplitMix64).
 pub(super) struct Random(u64);
@@ -67,6 +68,7 @@ impl Random {
 
 /// Host data for a problem, and what it makes.
 pub(super) struct Trial {
+    dtype: DType,
     pub input: Vec<f32>,
     weight: Vec<f32>,
     bias: Option<Vec<f32>>,
@@ -101,6 +103,7 @@ impl Trial {
         // Times 1 or 2 is exact, however large the sum.
         let slopes = optional(needs.slopes, "the slopes", channels, 2)?;
         let mut trial = Self {
+            dtype: problem.dtype(),
             input: random.tensor("the input", problem.input_len(), limit.unwrap_or(1))?,
             weight: random.tensor("the weight", problem.weight_len(), limit.unwrap_or(1))?,
             bias,
@@ -125,7 +128,10 @@ impl Trial {
         let whole_results =
             matches!(activation, Activation::Identity | Activation::Relu | Activation::Clip { .. } | Activation::Prelu);
         if limit.is_some() && whole_results {
-            // Whole sums below 2^24: no rounding anywhere.
+            // Whole sums below 2^24: no rounding anywhere, but that of a 16-bit output, which is to the nearest.
+            for value in &mut trial.expected.values {
+                *value = problem.dtype().round(*value as f32).into();
+            }
             trial.expected.bounds.fill(0.0);
             trial.verified.push_str(", exact");
         }
@@ -155,7 +161,8 @@ impl Trial {
     /// behind them.
     pub fn judge_runs(&self, length: usize, first: &[f32], second: &[f32]) -> Result<(), String> {
         let (output, guard) = first.split_at(length.min(first.len()));
-        let untouched = |value: &f32| value.to_bits() == BLANK;
+        let blank = self.dtype.decode(&BLANK.to_le_bytes())[0].to_bits();
+        let untouched = |value: &f32| value.to_bits() == blank;
         if let Some(place) = guard.iter().position(|value| !untouched(value)) {
             return Err(format!("element {} behind the output was overwritten with {}", place + 1, guard[place]));
         }
