@@ -114,8 +114,8 @@ mod tests {
     #[test]
     fn the_examples_in_the_help_are_problems() {
         let words = AFTER_HELP.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
-        let examples: Vec<&str> = words.filter(|word| word.contains('k') && word.contains('h')).collect();
-        assert_eq!(examples.len(), 3, "{examples:?}");
+        let examples: Vec<&str> = words.filter(|word| word.contains('k') && word.contains('w')).collect();
+        assert_eq!(examples.len(), 5, "{examples:?}");
         for example in examples {
             gpu::parse_problem(example).unwrap_or_else(|error| panic!("{example}: {error}"));
         }

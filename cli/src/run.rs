@@ -158,8 +158,9 @@ impl Files {
         let epilogue = Epilogue { residual: self.residual.is_some(), activation };
         Problem::from_parameters(parameters, &input).and_then(|problem| problem.with_epilogue(epilogue)).with_context(
             || {
-                let [input, weight] = [&self.input, &self.weight].map(|tensor| shape_text(&tensor.shape));
-                format!("input {input} and weight {weight} with groups {} make no convolution", args.conv.groups())
+                let [x, w] = [&self.input, &self.weight].map(|tensor| shape_text(&tensor.shape));
+                let (input, weight, groups) = (&args.input, &args.weight, args.conv.groups());
+                format!("--input {input}, {x}, and --weight {weight}, {w}, with groups {groups} make no convolution")
             },
         )
     }
