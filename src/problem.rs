@@ -249,15 +249,6 @@ impl Problem {
                 required: "one number for each of one to three spatial axes".into(),
             });
         }
-        if input_shape.len() != 2 + dimensions || input_shape[1] != parameters.in_channels {
-            let axes = [", W", ", H, W", ", D, H, W"][dimensions - 1];
-            let channels = parameters.in_channels;
-            return Err(Error::Shape {
-                tensor: "input",
-                actual: shape_string(input_shape),
-                required: format!("(N, {channels}{axes}): the convolution has in_channels = {channels}"),
-            });
-        }
         let (padding_name, sides) = match &parameters.padding {
             AnyPadding::Explicit(sides) => (PaddingName::Explicit, per_axis("padding", dimensions, sides, [0, 0])?),
             AnyPadding::Same => (PaddingName::Same, [[0, 0]; MAX_AXES]),
@@ -283,6 +274,15 @@ impl Problem {
             epilogue: Epilogue::NONE,
         };
         problem.check_parameters()?;
+        if input_shape.len() != 2 + dimensions || input_shape[1] != parameters.in_channels {
+            let axes = [", W", ", H, W", ", D, H, W"][dimensions - 1];
+            let channels = parameters.in_channels;
+            return Err(Error::Shape {
+                tensor: "input",
+                actual: shape_string(input_shape),
+                required: format!("(N, {channels}{axes}): the convolution has in_channels = {channels}"),
+            });
+        }
         let mut output = vec![input_shape[0], parameters.out_channels];
         for axis in MAX_AXES - dimensions..MAX_AXES {
             let size = input_shape[2 + axis + dimensions - MAX_AXES];

@@ -122,7 +122,7 @@ mod tests {
         }
         seen("no input channels", &|p| p.in_channels() == 0);
         seen("a stride larger than the kernel", &|p| p.stride()[0] > p.kernel_size()[0]);
-        seen("padding larger than the input", &|p| p.padding().top > p.input_shape()[2]);
+        seen("padding larger than the input", &|p| p.padding()[0][0] > p.input_shape()[2]);
         seen("more than 49 taps", &|p| p.kernel_size().iter().product::<u32>() > 49);
         seen("depthwise with dilation", &|p| p.in_channels_per_group() == 1 && p.dilation()[0] > 1);
     }

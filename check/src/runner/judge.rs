@@ -38,11 +38,12 @@ pub fn judge(problem: &Problem, expected: &Reference, outcome: &Outcome) -> Unit
     let error = distance(actual, value);
     let message = match comparison.worst_index {
         Some(index) if comparison.failures > 0 => {
-            let [n, c, y, x] = coordinates(problem, index);
             format!(
-                "{} of {} outputs are wrong; worst at image {n}, channel {c}, row {y}, column {x}: {actual} instead of \
-                 {value}, off by {error:.3e} where {bound:.3e} is allowed",
-                comparison.failures, comparison.count,
+                "{} of {} outputs are wrong; worst at {}: {actual} instead of {value}, off by {error:.3e} where {bound:.3e} \
+                 is allowed",
+                comparison.failures,
+                comparison.count,
+                place(problem, index),
             )
         }
         _ => String::new(),
@@ -59,16 +60,20 @@ fn distance(actual: f64, expected: f64) -> f64 {
     if difference.is_nan() { f64::INFINITY } else { difference }
 }
 
-/// Image, channel, row and column of an output.
-fn coordinates(problem: &Problem, index: usize) -> [usize; 4] {
+/// Where an output lies, in words: image, channel, and its place along each spatial axis.
+fn place(problem: &Problem, index: usize) -> String {
+    let shape = problem.output_shape();
+    let spatial = &["slice", "row", "column"][3 - problem.dimensions()..];
+    let names = ["image", "channel"].iter().chain(spatial);
     let mut rest = index;
-    let mut found = problem.output_shape().map(|size| (size as usize).max(1));
-    for size in found.iter_mut().rev() {
-        let position = rest % *size;
-        rest /= *size;
-        *size = position;
+    let mut words: Vec<String> = Vec::new();
+    for (&size, name) in shape.iter().zip(names).collect::<Vec<_>>().into_iter().rev() {
+        let size = (size as usize).max(1);
+        words.push(format!("{name} {}", rest % size));
+        rest /= size;
     }
-    found
+    words.reverse();
+    words.join(", ")
 }
 
 #[cfg(test)]
@@ -117,6 +122,18 @@ mod tests {
         let result = judge(&problem(), &reference(1e-3), &outcome(|y| (y[3], y[23], y[2]) = (3.5, 90.0, 2.1)));
         assert!(result.message.contains("3 of 24") && result.message.contains("90 instead of 23"), "{result:?}");
         assert!(result.message.contains("image 1, channel 1, row 1, column 2"), "{result:?}");
+    }
+
+    #[test]
+    fn places_have_a_name_for_each_axis() {
+        for (text, index, expected) in [
+            ("n2c1w3o2k1", 8, "image 1, channel 0, column 2"),
+            ("n2c1h2w3o2k1", 22, "image 1, channel 1, row 1, column 1"),
+            ("n1c1z2h3w4o2k1", 47, "image 0, channel 1, slice 1, row 2, column 3"),
+            ("n1c1w3o1k2s2:transposed", 5, "image 0, channel 0, column 5"),
+        ] {
+            assert_eq!(place(&text.parse().unwrap(), index), expected, "{text}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! count, not even numbers.
 
 use serde_json::{Map, Value, json};
-use wgpu_conv::{Activation, Conv2d, Epilogue, Error, Padding, PaddingMode, Problem, Result};
+use wgpu_conv::{Activation, AnyPadding, Epilogue, Error, Op, PaddingMode, Parameters, Problem, Result};
 
 /// The shapes that a case gives, as JSON lists.
 pub(super) struct Shapes {
@@ -31,45 +31,44 @@ pub(super) enum Wanted {
 const MOST_REPEATED: u32 = 1 << 24;
 const SIZE: &str = "a whole number from 0 to 4294967295";
 
-/// Makes a problem of a case. `dimensions` is 1 or 2; a row of one dimension becomes an image with one row.
+/// Makes a problem of a case. What the library does not check is checked here: that the case has as many spatial axes as it
+/// says (`dimensions`), and what goes with it.
 pub(super) fn describe(
     case: &Map<String, Value>,
+    op: Op,
     dimensions: usize,
     shapes: &Shapes,
     activation: (Activation, Option<Value>),
 ) -> Result<Described> {
     let field = |name: &str| case.get(name).unwrap_or(&Value::Null);
-    let [batch, channels, height, width] = shape("input", &shapes.input, dimensions)?;
-    let weight_shape = shape("weight", &shapes.weight, dimensions)?;
-    let groups = number("groups", field("groups"))?;
-    let [top, left] = per_axis("padding", field("padding_begin"), dimensions, 0)?;
-    let [bottom, right] = per_axis("padding", field("padding_end"), dimensions, 0)?;
-    let conv = Conv2d::from_weight_shape(weight_shape, groups)?
-        .stride(per_axis("stride", field("stride"), dimensions, 1)?)
-        .dilation(per_axis("dilation", field("dilation"), dimensions, 1)?)
-        .padding(Padding::sides(top, bottom, left, right))
-        .padding_mode(case.get("padding_mode").map_or(Ok(PaddingMode::Zeros), padding_mode)?)
-        .bias(shapes.bias.is_some());
+    let weight_shape = sizes("weight", &shapes.weight)?;
+    if weight_shape.len() != 2 + dimensions {
+        let required = format!("{} sizes, as a convolution over {dimensions} spatial axes has", 2 + dimensions);
+        return Err(Error::Shape { tensor: "weight", actual: shapes.weight.to_string(), required });
+    }
+    let parameters = Parameters {
+        stride: numbers("stride", field("stride"))?,
+        dilation: numbers("dilation", field("dilation"))?,
+        padding: AnyPadding::Explicit(sides(field("padding_begin"), field("padding_end"))?),
+        output_padding: match field("output_padding") {
+            Value::Null => vec![0; dimensions],
+            given => numbers("output_padding", given)?,
+        },
+        padding_mode: case.get("padding_mode").map_or(Ok(PaddingMode::Zeros), padding_mode)?,
+        bias: shapes.bias.is_some(),
+        ..Parameters::from_weight_shape(op, &weight_shape, number("groups", field("groups"))?)?
+    };
     let (activation, slopes) = activation;
-    let problem = Problem::new(&conv, [batch, channels, height, width])?
+    let problem = Problem::from_parameters(&parameters, &sizes("input", &shapes.input)?)?
         .with_epilogue(Epilogue { residual: shapes.residual.is_some(), activation })?;
     if let Some(bias) = &shapes.bias {
-        same_shape("bias", bias, &[conv.out_channels])?;
+        same_shape("bias", bias, &[problem.out_channels()])?;
     }
     if let Some(residual) = &shapes.residual {
-        same_shape("residual", residual, &output_shape(&problem, dimensions))?;
+        same_shape("residual", residual, &problem.output_shape())?;
     }
-    let slopes = slopes.map(|slopes| per_channel(&slopes, conv.out_channels)).transpose()?;
+    let slopes = slopes.map(|slopes| per_channel(&slopes, problem.out_channels())).transpose()?;
     Ok(Described { problem, slopes })
-}
-
-/// The output's shape in as many dimensions as the case has.
-pub(super) fn output_shape(problem: &Problem, dimensions: usize) -> Vec<u32> {
-    let mut shape = problem.output_shape().to_vec();
-    if dimensions == 1 {
-        shape.remove(2);
-    }
-    shape
 }
 
 /// Checks a shape against the one that is needed.
@@ -157,33 +156,38 @@ fn padding_mode(value: &Value) -> Result<PaddingMode> {
     })
 }
 
-/// (N, channels, rows, columns) of a tensor of 2 + `dimensions` sizes.
-fn shape(tensor: &'static str, value: &Value, dimensions: usize) -> Result<[u32; 4]> {
+/// The sizes of a tensor, as many as there are.
+fn sizes(tensor: &'static str, value: &Value) -> Result<Vec<u32>> {
     let sizes: Option<Vec<u32>> =
         value.as_array().and_then(|sizes| sizes.iter().map(|size| u32::try_from(size.as_u64()?).ok()).collect());
-    match (dimensions, sizes.as_deref()) {
-        (1, Some(&[outer, channels, columns])) => Ok([outer, channels, 1, columns]),
-        (2, Some(&[outer, channels, rows, columns])) => Ok([outer, channels, rows, columns]),
-        _ => Err(Error::Shape {
-            tensor,
-            actual: value.to_string(),
-            required: format!("{} sizes, each {SIZE}", 2 + dimensions),
-        }),
-    }
+    sizes.ok_or_else(|| Error::Shape {
+        tensor,
+        actual: value.to_string(),
+        required: format!("a list of sizes, each {SIZE}"),
+    })
 }
 
-/// A list with one number for each spatial axis; `rows` is what an axis has that the case does not.
-fn per_axis(parameter: &'static str, value: &Value, dimensions: usize, rows: u32) -> Result<[u32; 2]> {
-    let list = value.as_array().filter(|list| list.len() == dimensions).ok_or_else(|| Error::Parameter {
+/// A list of numbers, as many as there are.
+fn numbers(parameter: &'static str, value: &Value) -> Result<Vec<u32>> {
+    let list = value.as_array().ok_or_else(|| Error::Parameter {
         parameter,
         actual: value.to_string(),
-        required: format!("a list of {dimensions}, one for each spatial axis"),
+        required: "a list with one number for each spatial axis".into(),
     })?;
-    match list.as_slice() {
-        [columns] => Ok([rows, number(parameter, columns)?]),
-        [rows, columns] => Ok([number(parameter, rows)?, number(parameter, columns)?]),
-        _ => Err(Error::Internal(format!("{dimensions} spatial axes"))),
+    list.iter().map(|value| number(parameter, value)).collect()
+}
+
+/// Padding before and after each axis.
+fn sides(begin: &Value, end: &Value) -> Result<Vec<[u32; 2]>> {
+    let (before, after) = (numbers("padding", begin)?, numbers("padding", end)?);
+    if before.len() != after.len() {
+        return Err(Error::Parameter {
+            parameter: "padding",
+            actual: format!("{begin} at the beginning and {end} at the end"),
+            required: "as many numbers at the beginning as at the end".into(),
+        });
     }
+    Ok(before.into_iter().zip(after).map(|(before, after)| [before, after]).collect())
 }
 
 fn number(parameter: &'static str, value: &Value) -> Result<u32> {
@@ -208,25 +212,53 @@ mod tests {
         Shapes { input: json!([2, 4, 9, 8]), weight: json!([6, 2, 3, 3]), bias: Some(json!([6])), residual: None }
     }
 
-    fn described(case: &Map<String, Value>, shapes: &Shapes, dimensions: usize) -> Result<String> {
-        describe(case, dimensions, shapes, (Activation::Relu, None)).map(|described| described.problem.to_string())
+    fn described(case: &Map<String, Value>, op: Op, shapes: &Shapes, dimensions: usize) -> Result<String> {
+        describe(case, op, dimensions, shapes, (Activation::Relu, None)).map(|described| described.problem.to_string())
     }
 
     #[test]
     fn every_number_reaches_its_place() {
-        assert_eq!(described(&case(), &shapes(), 2).unwrap(), "n2c4h9w8o6k3s2x1p1,0,0,2d1x2g2:reflect+relu");
+        assert_eq!(described(&case(), Op::Conv, &shapes(), 2).unwrap(), "n2c4h9w8o6k3s2x1p1,0,0,2d1x2g2:reflect+relu");
     }
 
     #[test]
-    fn a_row_is_an_image_with_one_row() {
-        let case = json!({"stride": [2], "padding_begin": [3], "padding_end": [1], "dilation": [2], "groups": 1,
-            "padding_mode": "zeros"});
+    fn cases_have_their_own_number_of_axes() {
+        let row = json!({"stride": [2], "padding_begin": [3], "padding_end": [1], "dilation": [2], "groups": 1});
         let shapes =
             Shapes { input: json!([2, 4, 9]), weight: json!([6, 4, 3]), bias: None, residual: Some(json!([2, 6, 5])) };
         assert_eq!(
-            described(case.as_object().unwrap(), &shapes, 1).unwrap(),
-            "n2c4h1w9o6k1x3s1x2p0,0,3,1d1x2:nobias+residual+relu"
+            described(row.as_object().unwrap(), Op::Conv, &shapes, 1).unwrap(),
+            "n2c4w9o6k3s2p3,1d2:nobias+residual+relu"
         );
+        let volume = json!({"stride": [1, 2, 3], "padding_begin": [0, 1, 2], "padding_end": [0, 1, 2],
+            "dilation": [3, 2, 1], "groups": 2, "output_padding": [0, 0, 0]});
+        let shapes =
+            Shapes { input: json!([1, 4, 5, 6, 7]), weight: json!([6, 2, 1, 3, 2]), bias: None, residual: None };
+        assert_eq!(
+            described(volume.as_object().unwrap(), Op::Conv, &shapes, 3).unwrap(),
+            "n1c4z5h6w7o6k1x3x2s1x2x3p0x1x2d3x2x1g2:nobias+relu"
+        );
+    }
+
+    /// The weight's first two sizes change places, and what is to be added must have the output's shape.
+    #[test]
+    fn transposed_cases() {
+        let case = json!({"stride": [3, 2], "padding_begin": [0, 1], "padding_end": [1, 1], "dilation": [1, 1],
+            "groups": 2, "output_padding": [2, 0], "padding_mode": "zeros"});
+        // Rows: (3 - 1) · 3 - 1 + 2 + 2 + 1 = 10; columns: (4 - 1) · 2 - 2 + 2 + 0 + 1 = 7.
+        let shapes = |residual: Value| Shapes {
+            input: json!([1, 4, 3, 4]),
+            weight: json!([4, 3, 3, 3]),
+            bias: Some(json!([6])),
+            residual: Some(residual),
+        };
+        let described = |shapes| described(case.as_object().unwrap(), Op::ConvTranspose, &shapes, 2);
+        assert_eq!(
+            described(shapes(json!([1, 6, 10, 7]))).unwrap(),
+            "n1c4h3w4o6k3s3x2p0,1,1,1g2:transposed=2x0+residual+relu"
+        );
+        let error = described(shapes(json!([1, 6, 10, 8]))).unwrap_err();
+        assert!(matches!(error, Error::Shape { tensor: "residual", .. }), "{error:?}");
     }
 
     #[test]
@@ -240,6 +272,10 @@ mod tests {
             ("dilation", json!(["1", 1])),
             ("padding_begin", json!([0, 4_294_967_296_u64])),
             ("padding_end", json!([])),
+            ("padding_end", json!([0, 2, 0])),
+            ("output_padding", json!([0])),
+            ("output_padding", json!([0, -1])),
+            ("output_padding", json!([0, 1])),
             ("groups", json!([1])),
             ("groups", json!(1e30)),
             ("padding_mode", json!("mirror")),
@@ -247,17 +283,21 @@ mod tests {
         ] {
             let mut case = case();
             case.insert(field.into(), value.clone());
-            let error = described(&case, &shapes(), 2).unwrap_err();
+            let error = described(&case, Op::Conv, &shapes(), 2).unwrap_err();
             assert!(matches!(error, Error::Parameter { .. }), "{field} {value}: {error:?}");
         }
         for (name, input, weight, bias) in [
             ("input", json!([4, 8]), json!([6, 2, 3, 3]), json!([6])),
             ("input", json!([1, -4, 8, 8]), json!([6, 2, 3, 3]), json!([6])),
+            ("input", json!([1, 4, 8]), json!([6, 2, 3, 3]), json!([6])),
+            ("weight", json!([1, 4, 8]), json!([6, 2, 3]), json!([6])),
+            ("weight", json!([1, 4, 8, 8, 8]), json!([6, 2, 3, 3, 3]), json!([6])),
             ("weight", json!([1, 4, 8, 8]), json!([6, 2, 3]), json!([6])),
             ("bias", json!([1, 4, 9, 8]), json!([6, 2, 3, 3]), json!([5])),
             ("bias", json!([1, 4, 9, 8]), json!([6, 2, 3, 3]), json!([6, 1])),
         ] {
-            let error = described(&case(), &Shapes { input, weight, bias: Some(bias), residual: None }, 2).unwrap_err();
+            let shapes = Shapes { input, weight, bias: Some(bias), residual: None };
+            let error = described(&case(), Op::Conv, &shapes, 2).unwrap_err();
             assert!(matches!(error, Error::Shape { tensor, .. } if tensor == name), "{name}: {error:?}");
         }
     }

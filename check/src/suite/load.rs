@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use wgpu_conv::reference::Reference;
-use wgpu_conv::{Activation, Error, Problem};
+use wgpu_conv::{Activation, Error, Op, Problem};
 
 use super::describe::{self, Described, Shapes, Wanted};
 use super::{Content, SuiteCase, SuiteError, TensorCase};
@@ -14,30 +14,33 @@ use crate::tensor_file::{FileTensor, TensorFile};
 
 type Result<T, E = SuiteError> = std::result::Result<T, E>;
 
+/// Most spatial axes of a case.
+const MOST_AXES: u64 = 3;
+
 /// Cases with tensors.
 pub(super) fn tensors(folder: &Path, json: &str, safetensors: &str) -> Result<Vec<SuiteCase>> {
     let read = TensorFile::read(&folder.join(safetensors));
     let file = read.map_err(|message| SuiteError::File { file: safetensors.into(), message })?;
-    cases(folder, json, Some("float32"), |entry, dimensions, activation| {
-        Ok(Content::Tensors(tensor_case(entry, &file, dimensions, activation)?.map(Box::new)))
+    cases(folder, json, Some("float32"), |entry, kind, activation| {
+        Ok(Content::Tensors(tensor_case(entry, &file, kind, activation)?.map(Box::new)))
     })
 }
 
 /// Cases that must be an error.
 pub(super) fn refusals(folder: &Path, json: &str) -> Result<Vec<SuiteCase>> {
-    cases(folder, json, Some("float32"), |entry, dimensions, activation| {
+    cases(folder, json, Some("float32"), |entry, kind, activation| {
         if entry.text("expect")? != "error" {
             return Err(entry.error("\"expect\" must be \"error\""));
         }
-        entry.geometry()?;
+        entry.geometry(kind.op)?;
         let shapes = Shapes {
             input: entry.value("input_shape")?.clone(),
             weight: entry.value("weight_shape")?.clone(),
             bias: entry.optional("bias_shape").cloned(),
             residual: entry.optional("residual_shape").cloned(),
         };
-        let described =
-            activation.and_then(|activation| describe::describe(entry.map, dimensions, &shapes, activation));
+        let described = activation
+            .and_then(|activation| describe::describe(entry.map, kind.op, kind.dimensions, &shapes, activation));
         Ok(Content::Refusal(described.map(|described| described.problem)))
     })
 }
@@ -45,10 +48,17 @@ pub(super) fn refusals(folder: &Path, json: &str) -> Result<Vec<SuiteCase>> {
 /// Rows of sizes.
 pub(super) fn shapes(folder: &Path, json: &str, max_macs: u64) -> Result<Vec<SuiteCase>> {
     // Rows have no dtype; they are about sizes.
-    cases(folder, json, None, |entry, dimensions, activation| {
-        let content = activation.and_then(|activation| shape_content(entry, dimensions, activation, max_macs));
+    cases(folder, json, None, |entry, kind, activation| {
+        let content = activation.and_then(|activation| shape_content(entry, kind, activation, max_macs));
         Ok(content.unwrap_or_else(|error| Content::Shape(Err(error))))
     })
+}
+
+/// What kind of convolution a case is, over how many spatial axes.
+#[derive(Clone, Copy)]
+struct Kind {
+    op: Op,
+    dimensions: usize,
 }
 
 /// The activation with its slopes, or what is wrong with it.
@@ -60,7 +70,7 @@ fn cases(
     folder: &Path,
     file: &str,
     dtype: Option<&str>,
-    read: impl Fn(&Entry<'_>, usize, ActivationResult) -> Result<Content>,
+    read: impl Fn(&Entry<'_>, Kind, ActivationResult) -> Result<Content>,
 ) -> Result<Vec<SuiteCase>> {
     let unreadable = |message: String| SuiteError::File { file: file.into(), message };
     let bytes = std::fs::read(folder.join(file)).map_err(|error| unreadable(error.to_string()))?;
@@ -107,18 +117,24 @@ impl Entry<'_> {
     }
 
     /// The fields that every convolution has must be there; what they hold is looked at later.
-    fn geometry(&self) -> Result<()> {
-        ["stride", "padding_begin", "padding_end", "dilation", "groups", "padding_mode"]
-            .into_iter()
+    fn geometry(&self, op: Op) -> Result<()> {
+        let all = ["stride", "padding_begin", "padding_end", "dilation", "groups", "padding_mode"];
+        all.into_iter()
+            .chain((op == Op::ConvTranspose).then_some("output_padding"))
             .try_for_each(|field| self.value(field).map(|_| ()))
     }
 
     fn content(
         &self,
         supported_dtype: Option<&str>,
-        read: impl Fn(&Self, usize, ActivationResult) -> Result<Content>,
+        read: impl Fn(&Self, Kind, ActivationResult) -> Result<Content>,
     ) -> Result<Content> {
-        let op = self.text("op")?;
+        let name = self.text("op")?;
+        let op = match name {
+            "conv" => Some(Op::Conv),
+            "conv_transpose" => Some(Op::ConvTranspose),
+            _ => None,
+        };
         let dimensions = self.value("spatial_dims")?;
         let spatial_dims = dimensions.as_u64().filter(|&count| count > 0).ok_or_else(|| {
             self.error(format!("the field \"spatial_dims\" must be a number from 1 on, and is {dimensions}"))
@@ -128,15 +144,16 @@ impl Entry<'_> {
             None => "float32",
         };
         let skip = |op: String| Ok(Content::Skipped(SkipKind { op, spatial_dims, dtype: dtype.into() }));
-        if op != "conv" || !(1..=2).contains(&spatial_dims) || supported_dtype.is_some_and(|wanted| dtype != wanted) {
-            return skip(op.into());
-        }
+        let axes = (1..=MOST_AXES).contains(&spatial_dims);
+        let Some(op) = op.filter(|_| axes && supported_dtype.is_none_or(|wanted| dtype == wanted)) else {
+            return skip(name.into());
+        };
         let activation = match describe::activation(self.map.get("activation").unwrap_or(&Value::Null)) {
-            Ok(Wanted::Unsupported(activation)) => return skip(format!("{op} with {activation}")),
+            Ok(Wanted::Unsupported(activation)) => return skip(format!("{name} with {activation}")),
             Ok(Wanted::Known(activation, slopes)) => Ok((activation, slopes)),
             Err(error) => Err(error),
         };
-        read(self, spatial_dims as usize, activation)
+        read(self, Kind { op, dimensions: spatial_dims as usize }, activation)
     }
 
     /// The tensor that a field names.
@@ -172,10 +189,10 @@ impl Entry<'_> {
 fn tensor_case(
     entry: &Entry<'_>,
     file: &TensorFile,
-    dimensions: usize,
+    kind: Kind,
     activation: ActivationResult,
 ) -> Result<Result<TensorCase, Error>> {
-    entry.geometry()?;
+    entry.geometry(kind.op)?;
     let input = entry.tensor(file, "input")?;
     let weight = entry.tensor(file, "weight")?;
     let bias = entry.optional_tensor(file, "bias")?;
@@ -198,10 +215,9 @@ fn tensor_case(
     let shapes =
         Shapes { input: shape(input), weight: shape(weight), bias: bias.map(shape), residual: residual.map(shape) };
     let described = activation
-        .and_then(|activation| describe::describe(entry.map, dimensions, &shapes, activation))
+        .and_then(|activation| describe::describe(entry.map, kind.op, kind.dimensions, &shapes, activation))
         .and_then(|described| {
-            let required = describe::output_shape(&described.problem, dimensions);
-            describe::same_shape("expected", &shape(expected), &required)?;
+            describe::same_shape("expected", &shape(expected), &described.problem.output_shape())?;
             Ok(described)
         });
     Ok(described.map(|Described { problem, slopes }| {
@@ -213,7 +229,7 @@ fn tensor_case(
 /// The problem of a row of sizes, with a batch that keeps it within `max_macs`.
 fn shape_content(
     entry: &Entry<'_>,
-    dimensions: usize,
+    kind: Kind,
     activation: (Activation, Option<Value>),
     max_macs: u64,
 ) -> Result<Content, Error> {
@@ -222,15 +238,27 @@ fn shape_content(
         Value::Array(sizes) => Value::Array(head.into_iter().chain(sizes).collect()),
         other => other,
     };
-    let per_group = || field("cin").as_u64()?.checked_div(field("groups").as_u64()?);
+    let per_group = |channels: &str| {
+        json!(
+            field(channels)
+                .as_u64()
+                .zip(field("groups").as_u64())
+                .and_then(|(channels, groups)| channels.checked_div(groups))
+                .unwrap_or(0)
+        )
+    };
+    let outer = match kind.op {
+        Op::ConvTranspose => [field("cin"), per_group("cout")],
+        _ => [field("cout"), per_group("cin")],
+    };
     let problem = |batch: Value| -> Result<Problem, Error> {
         let shapes = Shapes {
             input: list("input", [batch, field("cin")]),
-            weight: list("kernel", [field("cout"), json!(per_group().unwrap_or(0))]),
+            weight: list("kernel", outer.clone()),
             bias: Some(json!([field("cout")])),
             residual: None,
         };
-        Ok(describe::describe(entry.map, dimensions, &shapes, activation.clone())?.problem)
+        Ok(describe::describe(entry.map, kind.op, kind.dimensions, &shapes, activation.clone())?.problem)
     };
     let as_given = problem(field("n"))?;
     if as_given.macs() <= max_macs {
@@ -239,8 +267,8 @@ fn shape_content(
     // A batch of 0 has no multiply-adds, so there is at least one image.
     let per_image = as_given.macs() / u64::from(as_given.input_shape()[0]);
     if per_image > max_macs {
-        let op = format!("conv of more than {max_macs} multiply-adds an image");
-        return Ok(Content::Skipped(SkipKind { op, spatial_dims: dimensions as u64, dtype: "float32".into() }));
+        let op = format!("{} of more than {max_macs} multiply-adds an image", entry.text("op").unwrap_or_default());
+        return Ok(Content::Skipped(SkipKind { op, spatial_dims: kind.dimensions as u64, dtype: "float32".into() }));
     }
     Ok(Content::Shape(Ok(problem(json!(max_macs / per_image))?)))
 }
@@ -282,8 +310,10 @@ mod tests {
         let tensors = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &numbers.concat()].concat();
         let cases = json!([
             case("row", json!({})),
+            // Length 3, spread over 4 by the two taps, of which padding leaves out the first.
+            case("transposed", json!({"op": "conv_transpose", "output_padding": [0]})),
             case("other op", json!({"op": "deform_conv"})),
-            case("other rank", json!({"spatial_dims": 3})),
+            case("other rank", json!({"spatial_dims": 4})),
             case("other dtype", json!({"dtype": "float16", "input": "absent"})),
             case("other activation", json!({"activation": {"type": "hardsigmoid", "alpha": 0.2, "beta": 0.5}})),
         ]);
@@ -292,12 +322,14 @@ mod tests {
             super::tensors(folder, "a.json", "a.safetensors")
         });
         let Content::Tensors(Ok(first)) = &loaded[0].content else { panic!("{:?}", loaded[0]) };
-        assert_eq!(first.problem.to_string(), "n1c1h1w3o1k1x2p0,0,1,0:nobias+residual+prelu");
+        assert_eq!(first.problem.to_string(), "n1c1w3o1k2p1,0:nobias+residual+prelu");
         assert_eq!((&first.data.input[..], &first.data.weight[..]), (&[1.0, 2.0, 3.0][..], &[10.0, 20.0][..]));
         assert_eq!(first.data.slopes.as_deref(), Some(&[0.5][..]));
         assert_eq!(first.expected.values, [100.0, -200.0, 300.0]);
         assert_eq!(first.expected.bounds, [25.5, 50.5, 75.5]);
-        let skipped: Vec<String> = loaded[1..]
+        let Content::Tensors(Ok(transposed)) = &loaded[1].content else { panic!("{:?}", loaded[1]) };
+        assert_eq!(transposed.problem.to_string(), "n1c1w3o1k2p1,0:transposed:nobias+residual+prelu");
+        let skipped: Vec<String> = loaded[2..]
             .iter()
             .map(|case| match &case.content {
                 Content::Skipped(kind) => format!("{} {} {}", kind.op, kind.spatial_dims, kind.dtype),
@@ -306,8 +338,57 @@ mod tests {
             .collect();
         assert_eq!(
             skipped,
-            ["deform_conv 1 float32", "conv 3 float32", "conv 1 float16", "conv with hardsigmoid 1 float32"]
+            ["deform_conv 1 float32", "conv 4 float32", "conv 1 float16", "conv with hardsigmoid 1 float32"]
         );
+    }
+
+    #[test]
+    fn a_transposed_case_says_its_output_padding() {
+        let cases = json!([case("transposed", json!({"op": "conv_transpose", "expect": "error"}))]).to_string();
+        let files = [("refusals.json", cases.as_bytes())];
+        load(&files, |folder| {
+            let error = refusals(folder, "refusals.json").unwrap_err();
+            assert!(error.to_string().contains("\"output_padding\" is missing"), "{error}");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn rows_of_every_kind() {
+        let row = |changes: Value| {
+            let mut row = json!({"name": "row", "op": "conv", "spatial_dims": 1, "n": 2, "cin": 4, "input": [8], "cout": 6,
+                "kernel": [3], "stride": [2], "padding_begin": [1], "padding_end": [0], "dilation": [1], "groups": 2});
+            row.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            row
+        };
+        let volume = json!({"spatial_dims": 3, "input": [5, 6, 7], "kernel": [1, 2, 3], "stride": [1, 2, 1],
+            "padding_begin": [0, 1, 2], "padding_end": [0, 1, 2], "dilation": [1, 1, 2]});
+        let rows = json!([
+            row(json!({})),
+            row(json!({"op": "conv_transpose", "output_padding": [1]})),
+            row(json!({"op": "conv_transpose"})),
+            row(volume),
+            row(json!({"groups": 0})),
+            row(json!({"input": 8})),
+        ])
+        .to_string();
+        let loaded = load(&[("c_shapes.json", rows.as_bytes())], |folder| shapes(folder, "c_shapes.json", u64::MAX));
+        let expected = [
+            Ok("n2c4w8o6k3s2p1,0g2"),
+            Ok("n2c4w8o6k3s2p1,0g2:transposed=1"),
+            Ok("n2c4w8o6k3s2p1,0g2:transposed"),
+            Ok("n2c4z5h6w7o6k1x2x3s1x2x1p0x1x2d1x1x2g2"),
+            Err("groups is 0"),
+            Err("input"),
+        ];
+        for (case, expected) in loaded.iter().zip(expected) {
+            match (&case.content, expected) {
+                (Content::Shape(Ok(problem)), Ok(text)) => assert_eq!(problem.to_string(), text),
+                (Content::Shape(Err(error)), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (content, expected) => panic!("{content:?} instead of {expected:?}"),
+            }
+        }
+        assert_eq!(loaded.len(), expected.len());
     }
 
     #[test]
