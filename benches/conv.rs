@@ -1,9 +1,11 @@
-//! How long convolutions take on the GPU: the workloads A to L, and the layers of two networks with batch 1 and 8.
+//! How long convolutions take on the GPU: the workloads A to L, the layers of two networks with batch 1 and 8, and
+//! convolutions along one axis and transposed ones, each beside a 2-D convolution of as many multiply-adds.
 //!
 //! ```sh
 //! cargo bench --bench conv                                # all of it
 //! cargo bench --bench conv -- workloads                   # A to L
 //! cargo bench --bench conv -- 'resnet50-n8/res4'          # some layers of a network
+//! cargo bench --bench conv -- axes                        # 1-D and transposed, and what they are compared with
 //! cargo bench --bench conv -- workloads --save-baseline before
 //! cargo bench --bench conv -- workloads --baseline before
 //! ```
@@ -26,6 +28,25 @@ const PASS_RUNS: u64 = 64;
 /// Outputs that are compared with the reference.
 const CHECKED_OUTPUTS: u64 = 256;
 
+/// Convolutions that are to be as fast as others of as many multiply-adds: the first of each list, and what it is compared with.
+const COUNTERPARTS: [&[(&str, &str)]; 3] = [
+    &[
+        ("audio-k10s5", "n1c512w16000o512k10s5"),
+        // The same input, each element read as often.
+        ("audio-k10s5-as-image-k2x5s1x5", "n1c512h58w280o512k2x5s1x5"),
+        ("audio-k10s5-as-image-k2x5", "n1c512h58w60o512k2x5"),
+    ],
+    &[("audio-k3g16", "n1c512w16000o512k3p1g16"), ("audio-k3g16-as-image", "n1c512h125w128o512k1x3p0x1g16")],
+    &[
+        ("transposed-k4s2", "n1c256h28w28o128k4s2p1:transposed"),
+        // The convolution that it is the transpose of, and one with as many products in each output.
+        ("transposed-k4s2-forward", "n1c128h56w56o256k4s2p1"),
+        ("transposed-k4s2-same-sums", "n1c256h57w57o128k2"),
+    ],
+];
+/// How far their multiply-adds may differ.
+const COUNTERPART_TOLERANCE: f64 = 0.01;
+
 fn main() {
     let context = match Context::new_blocking(&ContextOptions::default()) {
         Ok(context) => context,
@@ -44,6 +65,9 @@ fn main() {
         .configure_from_args();
     let workloads = WORKLOADS.map(|workload| (workload.letter.to_string(), workload.problem.parse()));
     group(&mut criterion, &context, "workloads", workloads);
+    let layers = COUNTERPARTS.into_iter().flatten().map(|(name, text)| ((*name).to_owned(), text.parse()));
+    check_counterparts();
+    group(&mut criterion, &context, "axes", layers);
     for network in NETWORKS {
         for batch in [1, 8] {
             let layers = network.layers.iter().map(|layer| (layer.name.to_owned(), layer.with_batch(batch)));
@@ -51,6 +75,20 @@ fn main() {
         }
     }
     criterion.final_summary();
+}
+
+fn check_counterparts() {
+    for list in COUNTERPARTS {
+        let macs: Vec<f64> = list
+            .iter()
+            .map(|(name, text)| {
+                let problem: Problem = text.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
+                problem.macs() as f64
+            })
+            .collect();
+        let close = macs.iter().all(|other| (other / macs[0] - 1.0).abs() <= COUNTERPART_TOLERANCE);
+        assert!(close, "multiply-adds of {list:?} are {macs:?}");
+    }
 }
 
 /// Measures problems under `NAME/LAYER/PROBLEM`.

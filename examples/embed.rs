@@ -58,7 +58,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let [rows, columns] = SIZE;
     let first = Problem::new(&Conv2d::new(3, 8, 3).padding(1), [1, 3, rows, columns])?
         .with_epilogue(Epilogue::activation(Activation::Relu))?;
-    let second = Problem::new(&Conv2d::new(8, 3, 3).padding(1).bias(false), first.output_shape())?;
+    let second = Problem::new(&Conv2d::new(8, 3, 3).padding(1).bias(false), first.output_shape().try_into()?)?;
     let options = PlanOptions::default();
     let first_plan = engine.plan(&first, &options).await?;
     let second_plan = engine.plan(&second, &options).await?;

@@ -41,7 +41,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     println!("adapter       {}", context.adapter.get_info().name);
     let output = engine.convolve_blocking(&problem, &tensors)?;
 
-    let [_, channels, rows, columns] = problem.output_shape().map(|size| size as usize);
+    let [_, channels, _, rows, columns] = problem.output_shape().five().map(|size| size as usize);
     for channel in 0..channels {
         println!("\noutput channel {channel}");
         for row in output.chunks(columns).skip(channel * rows).take(rows) {

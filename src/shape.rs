@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Deref;
 
+use crate::error::{Error, Result};
+
 /// Most spatial axes.
 pub(crate) const MAX_AXES: usize = 3;
 /// Most axes of a tensor: images, channels, and the spatial ones.
@@ -55,6 +57,19 @@ impl fmt::Debug for Shape {
     }
 }
 
+/// As [`Problem::new`](crate::Problem::new) takes shapes: the input of a next convolution is `problem.output_shape().try_into()?`.
+impl<const N: usize> TryFrom<Shape> for [u32; N] {
+    type Error = Error;
+
+    fn try_from(shape: Shape) -> Result<Self> {
+        shape[..].try_into().map_err(|_| Error::Shape {
+            tensor: "tensor",
+            actual: shape.to_string(),
+            required: format!("one of {N} axes"),
+        })
+    }
+}
+
 /// As `(8, 64, 56, 56)`.
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,6 +98,9 @@ mod tests {
         assert_eq!(Shape::new([2, 3, 7]).five(), [2, 3, 1, 1, 7]);
         assert_eq!(Shape::new([2, 3, 5, 6, 7]).five(), [2, 3, 5, 6, 7]);
         assert_eq!(Shape::new([2, 3, 6, 7]), [2, 3, 6, 7]);
+        assert_eq!(<[u32; 2]>::try_from(Shape::new([4, 5])).unwrap(), [4, 5]);
+        let error = <[u32; 4]>::try_from(Shape::new([4, 5])).unwrap_err().to_string();
+        assert_eq!(error, "tensor has shape (4, 5); required is one of 4 axes");
         assert_eq!((Shape::new([4, 5, 6]).elements(), Shape::new([4, 5]).to_string()), (120, "(4, 5)".into()));
     }
 }

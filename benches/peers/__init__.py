@@ -22,27 +22,40 @@ import numpy
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution, as `wgpu-conv bench --serve` describes it. Padding is top, bottom, left, right."""
+    """A convolution, as `wgpu-conv bench --serve` describes it. Lists have a number for each spatial axis (2-D: rows, columns);
+    padding has two for each, before and after it (2-D: top, bottom, left, right)."""
 
     name: str
     problem: str
+    transposed: bool
     input: list
     weight: list
     output: list
     stride: list
     padding: list
+    output_padding: list
     dilation: list
     groups: int
     bias: bool
     flops: int
     sum_length: int
 
+    @property
+    def axes(self):
+        """The number of spatial axes."""
+        return len(self.stride)
+
     def pair_padding(self):
-        """Padding of rows and columns, for libraries that pad both sides alike."""
-        top, bottom, left, right = self.padding
-        if top != bottom or left != right:
+        """Padding of each axis, for libraries that pad both sides alike."""
+        before, after = self.padding[::2], self.padding[1::2]
+        if before != after:
             raise NotImplementedError("padding that differs between two sides")
-        return top, left
+        return tuple(before)
+
+    def require_image(self):
+        """For peers that are compared on two axes, and forwards, only."""
+        if self.transposed or self.axes != 2:
+            raise NotImplementedError("this peer is compared on 2-D convolutions only, and on no transposed ones")
 
 
 @dataclass(frozen=True)

@@ -29,16 +29,16 @@ class Peer:
         self.about = f"onnxruntime {onnxruntime.__version__}, {provider}"
 
     def prepare(self, layer, tensors):
-        top, bottom, left, right = layer.padding
         node = helper.make_node(
-            "Conv",
+            "ConvTranspose" if layer.transposed else "Conv",
             ["x", "w"] + (["b"] if layer.bias else []),
             ["y"],
             kernel_shape=layer.weight[2:],
             strides=layer.stride,
             dilations=layer.dilation,
-            pads=[top, left, bottom, right],
+            pads=layer.padding[::2] + layer.padding[1::2],
             group=layer.groups,
+            **({"output_padding": layer.output_padding} if layer.transposed else {}),
         )
         constants = {"w": tensors.weight} | ({"b": tensors.bias} if layer.bias else {})
         value = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)

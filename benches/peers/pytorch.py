@@ -5,7 +5,7 @@ many convolutions, so that starting them from Python is in no time.
 """
 
 import torch
-from torch.nn.functional import conv2d
+from torch.nn import functional
 
 from . import Call
 
@@ -35,6 +35,11 @@ class Peer:
 
     def prepare(self, layer, tensors):
         padding = layer.pair_padding()
+        kind = "conv_transpose" if layer.transposed else "conv"
+        function = getattr(functional, f"{kind}{layer.axes}d")
+        settings = {"stride": layer.stride, "padding": padding, "dilation": layer.dilation, "groups": layer.groups}
+        if layer.transposed:
+            settings["output_padding"] = layer.output_padding
         arrays = (tensors.input, tensors.weight) + ((tensors.bias,) if layer.bias else ())
         host = [torch.from_numpy(array) for array in arrays]
         x, w, b = [tensor.to(self.device) for tensor in host] + [None] * (3 - len(host))
@@ -43,7 +48,7 @@ class Peer:
             # The switch is one for the whole process, and other peers set it otherwise.
             torch.backends.cudnn.allow_tf32 = self.tf32
             with torch.no_grad():
-                return conv2d(x, w, b, layer.stride, padding, layer.dilation, layer.groups)
+                return function(x, w, b, **settings)
 
         to_array = lambda result: result.cpu().numpy()
         if self.device.type == "cpu":

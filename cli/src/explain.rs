@@ -1,10 +1,10 @@
 //! `wgpu-conv explain`: what a problem amounts to, and what would run it.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use anyhow::Result;
 use clap::Args;
-use wgpu_conv::{Capabilities, Error, Padding, PlanOptions, Problem, Selection, select};
+use wgpu_conv::{AnyPadding, Capabilities, Error, Op, PlanOptions, Problem, Selection, select};
 
 use crate::gpu::{self, GpuArgs};
 use crate::output::{self, Stream, bytes_text, short, thousands};
@@ -60,80 +60,135 @@ fn line(text: &mut String, name: &str, value: &str) {
 
 /// Everything that follows from the numbers alone.
 fn arithmetic(problem: &Problem) -> String {
-    let conv = problem.conv();
+    let transposed = problem.op() == Op::ConvTranspose;
     let mut text = String::new();
     let mut add = |name: &str, value: String| line(&mut text, name, &value);
     add("problem", problem.to_string());
-    let shape =
-        |shape: [u32; 4], axes: &str, count| format!("{:<22}{axes}, {} elements", shape_text(&shape), thousands(count));
-    add("input", shape(problem.input_shape(), "(N, C_in, H, W)", problem.input_len()));
-    add("weight", shape(problem.weight_shape(), "(C_out, C_in / groups, KH, KW)", problem.weight_len()));
-    if conv.bias {
-        add("bias", format!("({},)", conv.out_channels));
-    }
-    add("output", shape(problem.output_shape(), "(N, C_out, OH, OW)", problem.output_len()));
-    let padding = problem.padding();
-    let named = match conv.padding {
-        Padding::Explicit(_) => "",
-        Padding::Same => " (from same)",
-        Padding::SameLower => " (from same-lower)",
-        Padding::Valid => " (from valid)",
+    let shape = |shape: &[u32], axes: String, count| {
+        format!("{:<22}({axes}), {} elements", shape_text(shape), thousands(count))
     };
-    add(
-        "padding",
-        format!(
-            "top {}, bottom {}, left {}, right {}{named}, mode {}",
-            padding.top, padding.bottom, padding.left, padding.right, conv.padding_mode
-        ),
-    );
-    for (axis, name) in ["rows", "columns"].into_iter().enumerate() {
-        let [formula, numbers] = output_size(problem, axis);
-        add(&format!("output {name}"), formula);
+    let spatial = |before: &str| {
+        let names: Vec<String> = axes(problem).map(|axis| format!(", {before}{}", axis.letter)).collect();
+        names.concat()
+    };
+    add("input", shape(&problem.input_shape(), format!("N, C_in{}", spatial("")), problem.input_len()));
+    let channels = if transposed { "C_in, C_out / groups" } else { "C_out, C_in / groups" };
+    add("weight", shape(&problem.weight_shape(), format!("{channels}{}", spatial("K")), problem.weight_len()));
+    if problem.bias() {
+        add("bias", format!("({},)", problem.out_channels()));
+    }
+    add("output", shape(&problem.output_shape(), format!("N, C_out{}", spatial("O")), problem.output_len()));
+    let amounts: Vec<String> = axes(problem)
+        .zip(problem.padding())
+        .flat_map(|(axis, [before, after])| {
+            [format!("{} {before}", axis.sides[0]), format!("{} {after}", axis.sides[1])]
+        })
+        .collect();
+    let named = match problem.parameters().padding {
+        AnyPadding::Explicit(_) => "",
+        AnyPadding::Same => " (from same)",
+        AnyPadding::SameLower => " (from same-lower)",
+        AnyPadding::Valid => " (from valid)",
+    };
+    let means =
+        if transposed { "outputs that are left out".into() } else { format!("mode {}", problem.padding_mode()) };
+    add("padding", format!("{}{named}, {means}", amounts.join(", ")));
+    for (index, axis) in axes(problem).enumerate() {
+        let [formula, numbers] = output_size(problem, index);
+        add(&format!("output {}", axis.name), formula);
         add("", numbers);
     }
-    let [_, per_group, rows, columns] = problem.weight_shape();
-    let [batch, channels, height, width] = problem.output_shape();
+    let [_, per_group, kernel @ ..] = &problem.weight_shape()[..] else { return text };
+    let outer = if transposed { problem.input_shape() } else { problem.output_shape() };
+    let met: u64 = u64::from(*per_group) * kernel.iter().map(|&size| u64::from(size)).product::<u64>();
     add(
         "multiply-adds",
         format!(
-            "{} = {batch} x {channels} x {height} x {width} outputs x {} products each ({per_group} x {rows} x {columns})",
+            "{} = {} {} x {} products each ({} x {})",
             thousands(problem.macs()),
-            thousands(problem.sum_length())
+            times(&outer),
+            if transposed { "inputs" } else { "outputs" },
+            thousands(met),
+            per_group,
+            times(kernel),
         ),
     );
+    if transposed {
+        add("", format!("at most {} of them are added up in one output", thousands(problem.sum_length())));
+    }
     add("", format!("{} GFLOP, counting each as two operations", short(problem.flops() as f64 * 1e-9)));
     add("bytes", format!("{} when each tensor moves once, as float32", bytes_text(problem.bytes())));
     let intensity = problem.flops() as f64 / problem.bytes().max(1) as f64;
     add("intensity", format!("{} operations per byte", short(intensity)));
-    let [rows, columns] = problem.receptive_field();
-    add(
-        "receptive field",
-        format!("{rows} x {columns} input elements in {per_group} of the channels, for each output"),
-    );
+    let field = times(&problem.receptive_field());
+    if transposed {
+        add("reach", format!("{field} output elements in {per_group} of the channels, for each input"));
+    } else {
+        add("receptive field", format!("{field} input elements in {per_group} of the channels, for each output"));
+    }
     text
+}
+
+/// What a spatial axis is called.
+struct AxisNames {
+    name: &'static str,
+    /// As in the shape of the input; with a K in front in that of the weight, with an O in that of the output.
+    letter: &'static str,
+    /// Behind a parameter.
+    suffix: &'static str,
+    sides: [&'static str; 2],
+}
+
+const AXES: [AxisNames; 3] = [
+    AxisNames { name: "slices", letter: "D", suffix: "d", sides: ["front", "back"] },
+    AxisNames { name: "rows", letter: "H", suffix: "h", sides: ["top", "bottom"] },
+    AxisNames { name: "columns", letter: "W", suffix: "w", sides: ["left", "right"] },
+];
+
+/// The spatial axes of a problem, outermost first.
+fn axes(problem: &Problem) -> impl Iterator<Item = &'static AxisNames> {
+    AXES.iter().skip(AXES.len().saturating_sub(problem.dimensions()))
+}
+
+/// `2 x 3 x 4`.
+fn times<T: Display>(numbers: &[T]) -> String {
+    let words: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    words.join(" x ")
 }
 
 /// The formula of one output size, and the same with the numbers in it.
 fn output_size(problem: &Problem, axis: usize) -> [String; 2] {
-    let conv = problem.conv();
-    let sides = problem.padding();
-    let (begin, end) = [(sides.top, sides.bottom), (sides.left, sides.right)][axis];
-    let letter = ["H", "W"][axis];
-    let [begin_name, end_name] = [["p_top", "p_bottom"], ["p_left", "p_right"]][axis];
-    let suffix = ["h", "w"][axis];
-    [
-        format!(
-            "O{letter} = floor(({letter} + {begin_name} + {end_name} - d_{suffix} * (K{letter} - 1) - 1) / s_{suffix}) + 1"
-        ),
-        format!(
-            "   = floor(({} + {begin} + {end} - {} * ({} - 1) - 1) / {}) + 1 = {}",
-            problem.input_shape()[2 + axis],
-            conv.dilation[axis],
-            conv.kernel_size[axis],
-            conv.stride[axis],
-            problem.output_shape()[2 + axis]
-        ),
-    ]
+    let Some(&AxisNames { letter, suffix, sides: [before_name, after_name], .. }) = axes(problem).nth(axis) else {
+        return [String::new(), String::new()];
+    };
+    let [size, result] = [problem.input_shape()[2 + axis], problem.output_shape()[2 + axis]];
+    let [kernel, stride, dilation] = [problem.kernel_size()[axis], problem.stride()[axis], problem.dilation()[axis]];
+    let [before, after] = problem.padding()[axis];
+    match (problem.op(), problem.parameters().padding) {
+        (Op::ConvTranspose, AnyPadding::Same | AnyPadding::SameLower) => [
+            format!("O{letter} = {letter} * s_{suffix}, as the padding is called same"),
+            format!("   = {size} * {stride} = {result}"),
+        ],
+        (Op::ConvTranspose, _) => [
+            format!(
+                "O{letter} = ({letter} - 1) * s_{suffix} - p_{before_name} - p_{after_name} + d_{suffix} * (K{letter} - 1) + \
+                 output_padding_{suffix} + 1"
+            ),
+            format!(
+                "   = ({size} - 1) * {stride} - {before} - {after} + {dilation} * ({kernel} - 1) + {} + 1 = {result}",
+                problem.output_padding()[axis]
+            ),
+        ],
+        _ => [
+            format!(
+                "O{letter} = floor(({letter} + p_{before_name} + p_{after_name} - d_{suffix} * (K{letter} - 1) - 1) / \
+                 s_{suffix}) + 1"
+            ),
+            format!(
+                "   = floor(({size} + {before} + {after} - {dilation} * ({kernel} - 1) - 1) / {stride}) + 1 = {result}"
+            ),
+        ],
+    }
 }
 
 /// Every kernel variant, with the reason why it is or is not the one.
@@ -165,21 +220,90 @@ mod tests {
         arithmetic(&problem.parse().unwrap())
     }
 
+    /// Reads the numbers back out of a line.
+    fn numbers_of(line: &str) -> Vec<i64> {
+        line.split(|c: char| !c.is_ascii_digit())
+            .filter(|part| !part.is_empty())
+            .map(|part| part.parse().unwrap())
+            .collect()
+    }
+
     #[test]
     fn the_formulas_hold_what_they_say() {
-        for problem in ["n1c3h7w7o2k3s2", "n2c4h9w12o6k3x5s2x3p0,1,2,3d2x1g2", "n1c1h10w11o1k4s3psame"] {
+        for problem in [
+            "n1c3h7w7o2k3s2",
+            "n2c4h9w12o6k3x5s2x3p0,1,2,3d2x1g2",
+            "n1c1h10w11o1k4s3psame",
+            "c1w16000o2k10s5p1,2",
+            "c1z9h8w7o1k3x2x4s2x1x3p1,0,0,2,1,1d1x2x1",
+        ] {
             let problem: Problem = problem.parse().unwrap();
-            for axis in 0..2 {
+            for axis in 0..problem.dimensions() {
                 let [_, numbers] = output_size(&problem, axis);
-                // Reads the numbers back out of the line, and computes.
-                let n: Vec<i64> = numbers
-                    .split(|c: char| !c.is_ascii_digit())
-                    .filter(|part| !part.is_empty())
-                    .map(|part| part.parse().unwrap())
-                    .collect();
-                let [size, begin, end, dilation, kernel, _, _, stride, _, result] = n[..] else { panic!("{numbers}") };
+                let found = numbers_of(&numbers);
+                let [size, begin, end, dilation, kernel, _, _, stride, _, result] = found[..] else {
+                    panic!("{numbers}")
+                };
                 assert_eq!((size + begin + end - dilation * (kernel - 1) - 1) / stride + 1, result, "{numbers}");
                 assert_eq!(result, i64::from(problem.output_shape()[2 + axis]));
+            }
+        }
+    }
+
+    #[test]
+    fn the_transposed_formulas_hold_what_they_say() {
+        for problem in [
+            "c2h7w9o3k4s2p1:transposed",
+            "c2h7w9o3k3x5s3x2p0,1,2,0d1x2:transposed=2x1",
+            "c1w7o1k3s2:transposed=1",
+            "c1z3h4w5o1k3x2x4s2x1x3p1:transposed=1x0x2",
+        ] {
+            let problem: Problem = problem.parse().unwrap();
+            for axis in 0..problem.dimensions() {
+                let [_, numbers] = output_size(&problem, axis);
+                let found = numbers_of(&numbers);
+                let [size, _, stride, begin, end, dilation, kernel, _, output_padding, _, result] = found[..] else {
+                    panic!("{numbers}")
+                };
+                let formula = (size - 1) * stride - begin - end + dilation * (kernel - 1) + output_padding + 1;
+                assert_eq!(formula, result, "{numbers}");
+                assert_eq!(result, i64::from(problem.output_shape()[2 + axis]));
+            }
+        }
+        // A stride beyond the kernel: the other formula would be short by what no tap reaches.
+        let [formula, numbers] = output_size(&"c1w5o1k1s3psame:transposed".parse().unwrap(), 0);
+        assert!(formula.starts_with("OW = W * s_w") && numbers.ends_with("5 * 3 = 15"), "{formula} {numbers}");
+    }
+
+    #[test]
+    fn axes_have_their_names() {
+        for (problem, parts) in [
+            (
+                "c6w20o4k5s2g2",
+                &["(N, C_in, W)", "(C_out, C_in / groups, KW)", "(N, C_out, OW)", "left 0, right 0, mode zeros"][..],
+            ),
+            ("c6w20o4k5s2g2", &["1 x 4 x 8 outputs x 15 products each (3 x 5)", "5 input elements in 3"]),
+            (
+                "c2z4h5w6o3k2p1,0,0,1,2,2",
+                &["(N, C_in, D, H, W)", "KD, KH, KW", "output slices", "front 1, back 0, top 0, bottom 1, left 2"],
+            ),
+            (
+                "c6h5w5o4k4s2p1g2:transposed=1x0",
+                &[
+                    "(6, 2, 4, 4)",
+                    "(C_in, C_out / groups, KH, KW)",
+                    "left 1, right 1, outputs that are left out",
+                    "1 x 6 x 5 x 5 inputs x 32 products each (2 x 4 x 4)",
+                    "at most 12 of them",
+                    "4 x 4 output elements in 2",
+                    "output_padding_h + 1",
+                    "= (5 - 1) * 2 - 1 - 1 + 1 * (4 - 1) + 1 + 1 = 11",
+                ],
+            ),
+        ] {
+            let text = text(problem);
+            for part in parts {
+                assert!(text.contains(part), "{part} is not in:\n{text}");
             }
         }
     }

@@ -54,7 +54,7 @@ fn parse_backends(text: &str) -> Result<Backends, String> {
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Kernel")]
 pub struct KernelArgs {
-    /// Force a kernel (direct, tiled); an error if it cannot run the problem [default: chosen by the problem and the adapter]
+    /// Force a kernel (direct, broadcast, tiled); an error if it cannot run the problem [default: chosen by the problem and the adapter]
     #[arg(long, value_name = "NAME")]
     pub kernel: Option<Kernel>,
     /// Force a variant of the kernel (`wgpu-conv info` lists them)

@@ -1,6 +1,7 @@
 //! `wgpu-conv`: convolution on the GPU from the command line.
 
 mod bench;
+mod conv_args;
 mod explain;
 mod filter;
 mod gpu;
@@ -34,6 +35,9 @@ A PROBLEM is one convolution in one word, or a workload of the benchmarks, A to 
                                 dilation 2; 32 groups
   c3h32w32o8k7psame:reflect:nobias+residual+relu
                                 padding mode, no bias; residual and activation
+  c1w16000o512k10s5             one axis: no h; with z, h and w there are three
+  c64h28w28o32k4s2p1:transposed=1x0
+                                transposed, with output padding
 
 Where no flag does, the environment variables WGPU_BACKEND (vulkan, dx12, metal)
 and WGPU_ADAPTER_NAME (part of a name) choose the adapter.
@@ -41,7 +45,7 @@ Exit codes: 0 all is well, 1 something failed, 2 the arguments are wrong.";
 
 #[derive(Parser)]
 #[command(name = "wgpu-conv", version, after_help = AFTER_HELP, max_term_width = 120)]
-/// torch.nn.Conv2d on the GPU: filter images, convolve tensors, verify the kernels, measure them, look inside.
+/// Convolutions of PyTorch on the GPU: filter images, convolve tensors, verify the kernels, measure them, look inside.
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -110,8 +114,8 @@ mod tests {
     #[test]
     fn the_examples_in_the_help_are_problems() {
         let words = AFTER_HELP.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
-        let examples: Vec<&str> = words.filter(|word| word.contains('k') && word.contains('h')).collect();
-        assert_eq!(examples.len(), 3, "{examples:?}");
+        let examples: Vec<&str> = words.filter(|word| word.contains('k') && word.contains('w')).collect();
+        assert_eq!(examples.len(), 5, "{examples:?}");
         for example in examples {
             gpu::parse_problem(example).unwrap_or_else(|error| panic!("{example}: {error}"));
         }

@@ -1,9 +1,10 @@
 //! `wgpu-conv run`: one convolution over tensors in files.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use wgpu_conv::{Activation, Conv2d, Epilogue, Padding, PaddingMode, PerAxis, Problem, Tensors, reference};
+use wgpu_conv::{Activation, Epilogue, Parameters, Problem, Tensors, reference};
 
+use crate::conv_args::ConvArgs;
 use crate::gpu::{self, GpuArgs, KernelArgs, Prepared};
 use crate::output::{self, thousands};
 use crate::tensor_file::{Tensor, TensorPath, shape_text};
@@ -11,16 +12,17 @@ use crate::tune::TuningArgs;
 
 /// Convolve tensors in .npy or .safetensors files
 ///
-/// All parameters of torch.nn.Conv2d are flags; in_channels, out_channels and kernel_size follow from the weight.
+/// All parameters of torch.nn.Conv1d/2d/3d and ConvTranspose1d/2d/3d are flags. The weight's axes say whether it is 1-D,
+/// 2-D or 3-D; in_channels, out_channels and kernel_size follow from it.
 ///
 /// Tensors are float32. A tensor in a .safetensors file is FILE.safetensors:NAME; the name may be left out where the file
 /// has only one. The output is written whole or not at all.
 #[derive(Args)]
 pub struct RunArgs {
-    /// Input, (N, C_in, H, W) or (C_in, H, W)
+    /// Input, (N, C_in, W), (N, C_in, H, W) or (N, C_in, D, H, W); N may be left out
     #[arg(long, value_name = "FILE")]
     input: TensorPath,
-    /// Weight, (C_out, C_in / groups, KH, KW)
+    /// Weight, (C_out, C_in / groups, KW), (…, KH, KW) or (…, KD, KH, KW); transposed: (C_in, C_out / groups, …)
     #[arg(long, value_name = "FILE")]
     weight: TensorPath,
     /// Bias, (C_out)
@@ -52,39 +54,6 @@ pub struct RunArgs {
     gpu: GpuArgs,
 }
 
-/// torch.nn.Conv2d's parameters. N is one number for both axes, or rows,columns.
-#[derive(Args)]
-#[command(next_help_heading = "Parameters of torch.nn.Conv2d (N: one number, or rows,columns)")]
-struct ConvArgs {
-    /// Step between neighbouring outputs
-    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_pair)]
-    stride: [u32; 2],
-    /// N, or top,bottom,left,right, or same, same-lower, valid
-    #[arg(long, default_value = "0", value_parser = parse_padding)]
-    padding: Padding,
-    /// Distance between neighbouring taps
-    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_pair)]
-    dilation: [u32; 2],
-    /// Number of independent groups of channels
-    #[arg(long, default_value_t = 1)]
-    groups: u32,
-    /// What padded elements hold: zeros, reflect, replicate, circular
-    #[arg(long, value_name = "MODE", default_value = "zeros", value_parser = parse_mode)]
-    padding_mode: PaddingMode,
-    /// relu, relu6, clip=MIN,MAX, leaky_relu=SLOPE, prelu, sigmoid, tanh, silu, gelu, gelu_tanh, hard_swish, elu=ALPHA
-    #[arg(long, value_name = "NAME", default_value = "identity")]
-    activation: Activation,
-    /// Must be the input's [default: the input's]
-    #[arg(long, value_name = "COUNT")]
-    in_channels: Option<u32>,
-    /// Must be the weight's [default: the weight's]
-    #[arg(long, value_name = "COUNT")]
-    out_channels: Option<u32>,
-    /// Must be the weight's [default: the weight's]
-    #[arg(long, value_name = "N", value_parser = parse_pair)]
-    kernel_size: Option<[u32; 2]>,
-}
-
 /// The tensors of one run, as they were in the files.
 struct Files {
     input: Tensor,
@@ -100,8 +69,9 @@ pub fn run(args: &RunArgs) -> Result<()> {
     output::check_writable(&args.output.file)?;
     args.tuning.check()?;
     let mut files = Files::read(args)?;
-    let activation = files.take_single_slope(args.conv.activation);
-    let problem = files.problem(args, activation)?;
+    let parameters = files.parameters(args)?;
+    let activation = files.take_single_slope(args.conv.activation, &parameters);
+    let problem = files.problem(args, &parameters, activation)?;
     files.check_shapes(&problem)?;
     let tensors = files.tensors();
     tensors.check(&problem)?;
@@ -158,9 +128,16 @@ impl Files {
         })
     }
 
+    /// The convolution that the weight and the flags describe.
+    fn parameters(&self, args: &RunArgs) -> Result<Parameters> {
+        sizes("weight", &self.weight.shape)
+            .and_then(|weight| args.conv.parameters(&weight, self.bias.is_some()))
+            .with_context(|| format!("--weight {}", args.weight))
+    }
+
     /// torch.nn.PReLU has one slope for all channels by default, which makes it a leaky ReLU.
-    fn take_single_slope(&mut self, activation: Activation) -> Activation {
-        let several_channels = self.weight.shape.first() != Some(&1);
+    fn take_single_slope(&mut self, activation: Activation, parameters: &Parameters) -> Activation {
+        let several_channels = parameters.out_channels != 1;
         let single =
             self.slopes.take_if(|slopes| activation == Activation::Prelu && slopes.shape == [1] && several_channels);
         match single.as_ref().and_then(|slopes| slopes.data.first()) {
@@ -169,40 +146,28 @@ impl Files {
         }
     }
 
-    /// The convolution that the shapes and the flags describe.
-    fn problem(&self, args: &RunArgs, activation: Activation) -> Result<Problem> {
-        let input = match self.input.shape.len() {
-            3 => [&[1], &self.input.shape[..]].concat(),
-            _ => self.input.shape.clone(),
-        };
-        let input = four("input", &input, "(N, C_in, H, W), or (C_in, H, W) without a batch")
-            .with_context(|| format!("--input {}", args.input))?;
-        let weight = four("weight", &self.weight.shape, "(C_out, C_in / groups, KH, KW)")
-            .with_context(|| format!("--weight {}", args.weight))?;
-        let args = &args.conv;
-        let conv = Conv2d {
-            stride: args.stride,
-            padding: args.padding,
-            dilation: args.dilation,
-            padding_mode: args.padding_mode,
-            bias: self.bias.is_some(),
-            ..Conv2d::from_weight_shape(weight, args.groups)?
-        };
-        for (name, wanted, given) in [
-            ("--in-channels", args.in_channels, input[1]),
-            ("--out-channels", args.out_channels, conv.out_channels),
-            ("--kernel-size (rows)", args.kernel_size.map(|size| size[0]), conv.kernel_size[0]),
-            ("--kernel-size (columns)", args.kernel_size.map(|size| size[1]), conv.kernel_size[1]),
-        ] {
-            if let Some(wanted) = wanted.filter(|&wanted| wanted != given) {
-                bail!("{name} is {wanted}; the tensors have {given}");
-            }
+    /// The convolution on this input.
+    fn problem(&self, args: &RunArgs, parameters: &Parameters, activation: Activation) -> Result<Problem> {
+        let mut input = sizes("input", &self.input.shape).with_context(|| format!("--input {}", args.input))?;
+        if self.has_no_batch() {
+            input.insert(0, 1);
+        }
+        if let Some(&channels) = input.get(1) {
+            args.conv.check(parameters, channels)?;
         }
         let epilogue = Epilogue { residual: self.residual.is_some(), activation };
-        Problem::new(&conv, input).and_then(|problem| problem.with_epilogue(epilogue)).with_context(|| {
-            let [input, weight] = [&self.input, &self.weight].map(|tensor| shape_text(&tensor.shape));
-            format!("input {input} and weight {weight} with groups {} make no convolution", args.groups)
-        })
+        Problem::from_parameters(parameters, &input).and_then(|problem| problem.with_epilogue(epilogue)).with_context(
+            || {
+                let [x, w] = [&self.input, &self.weight].map(|tensor| shape_text(&tensor.shape));
+                let (input, weight, groups) = (&args.input, &args.weight, args.conv.groups());
+                format!("--input {input}, {x}, and --weight {weight}, {w}, with groups {groups} make no convolution")
+            },
+        )
+    }
+
+    /// The weight has an axis for input and one for output channels, the input one for channels alone.
+    fn has_no_batch(&self) -> bool {
+        self.input.shape.len() + 1 == self.weight.shape.len()
     }
 
     /// The shapes of the other tensors.
@@ -224,8 +189,8 @@ impl Files {
 
     /// As PyTorch has it: without a batch axis where the input has none.
     fn output_shape(&self, problem: &Problem) -> Vec<u64> {
-        let shape = problem.output_shape().map(u64::from);
-        shape[4 - self.input.shape.len().min(4)..].to_vec()
+        let left_out = usize::from(self.has_no_batch());
+        problem.output_shape().iter().skip(left_out).copied().map(u64::from).collect()
     }
 
     fn tensors(&self) -> Tensors<'_> {
@@ -242,60 +207,10 @@ impl Files {
     }
 }
 
-/// Four sizes in 32 bits.
-fn four(name: &str, shape: &[u64], axes: &str) -> Result<[u32; 4]> {
+/// Sizes in 32 bits.
+fn sizes(name: &str, shape: &[u64]) -> Result<Vec<u32>> {
     let sizes: Option<Vec<u32>> = shape.iter().map(|&size| u32::try_from(size).ok()).collect();
-    let sizes =
-        sizes.with_context(|| format!("{name} has shape {}; a size may be at most {}", shape_text(shape), u32::MAX))?;
-    sizes
-        .try_into()
-        .ok()
-        .with_context(|| format!("{name} has {} axes, shape {}; required is {axes}", shape.len(), shape_text(shape)))
-}
-
-fn numbers(text: &str) -> Result<Vec<u32>, String> {
-    text.split(',')
-        .map(|part| {
-            let part = part.trim();
-            let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-            let number = digits.then(|| part.parse().ok()).flatten();
-            number.ok_or_else(|| format!("{part:?} is not a whole number from 0 to {}", u32::MAX))
-        })
-        .collect()
-}
-
-fn parse_pair(text: &str) -> Result<[u32; 2], String> {
-    match numbers(text)?[..] {
-        [both] => Ok(PerAxis::from(both).0),
-        [rows, columns] => Ok([rows, columns]),
-        ref other => Err(format!("{} numbers; required are one, or rows,columns", other.len())),
-    }
-}
-
-fn parse_padding(text: &str) -> Result<Padding, String> {
-    match text {
-        "same" => return Ok(Padding::Same),
-        "same-lower" => return Ok(Padding::SameLower),
-        "valid" => return Ok(Padding::Valid),
-        _ => {}
-    }
-    let numbers = numbers(text).map_err(|error| format!("{error}, nor is it same, same-lower or valid"))?;
-    match numbers[..] {
-        [all] => Ok(all.into()),
-        [rows, columns] => Ok([rows, columns].into()),
-        [top, bottom, left, right] => Ok(Padding::sides(top, bottom, left, right)),
-        ref other => {
-            Err(format!("{} numbers; required are one, or rows,columns, or top,bottom,left,right", other.len()))
-        }
-    }
-}
-
-/// PyTorch's name of a padding mode.
-pub fn parse_mode(text: &str) -> Result<PaddingMode, String> {
-    PaddingMode::from_name(text).ok_or_else(|| {
-        let known: Vec<&str> = PaddingMode::ALL.iter().map(|mode| mode.name()).collect();
-        format!("known are {}", known.join(", "))
-    })
+    sizes.with_context(|| format!("{name} has shape {}; a size may be at most {}", shape_text(shape), u32::MAX))
 }
 
 #[cfg(test)]
@@ -313,20 +228,5 @@ mod tests {
             assert!(error.contains(part), "{part} is not in {error}");
         }
         assert!(check(&problem, &tensors, &[f32::NAN, 15.0]).is_err());
-    }
-
-    #[test]
-    fn flags_are_read() {
-        assert_eq!(parse_pair("2").unwrap(), [2, 2]);
-        assert_eq!(parse_pair("2,1").unwrap(), [2, 1]);
-        assert_eq!(parse_padding("3").unwrap(), Padding::sides(3, 3, 3, 3));
-        assert_eq!(parse_padding("3,1").unwrap(), Padding::sides(3, 3, 1, 1));
-        assert_eq!(parse_padding("0,1,2,3").unwrap(), Padding::sides(0, 1, 2, 3));
-        assert_eq!(parse_padding("same-lower").unwrap(), Padding::SameLower);
-        assert_eq!(parse_mode("circular").unwrap(), PaddingMode::Circular);
-        for bad in ["", "1,", "-1", "+1", "1.5", "x", "1,2,3", "99999999999"] {
-            assert!(parse_pair(bad).is_err() && parse_padding(bad).is_err(), "{bad:?}");
-        }
-        assert!(parse_mode("mirror").unwrap_err().contains("reflect"));
     }
 }

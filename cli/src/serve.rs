@@ -13,6 +13,9 @@
 //! | `{"op": "gpu", "id": 0, "repeats": 1}` | `ms` of one run by the GPU's clock, or null where it has none |
 //! | `{"op": "release", "id": 0}` | |
 //!
+//! Parameters are lists with a number for each spatial axis, outermost first (2-D: rows, columns); `padding` has two for each,
+//! before and after it (2-D: top, bottom, left, right). `transposed` says which kind of convolution it is.
+//!
 //! `prepare` also takes `kernel`, `variant`, `seed`, and `folder`, into which it writes the tensors that it made up:
 //! `input.npy`, `weight.npy`, `bias.npy`, the float64 reference's result `expected.npy`, and `bounds.npy`, how far a float32
 //! result may be from it. Any failure is `{"ok": false, "error": "…"}`.
@@ -26,7 +29,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wgpu_conv::reference::Reference;
-use wgpu_conv::{Context, Kernel, PlanOptions, Problem};
+use wgpu_conv::{Context, Kernel, Op, PlanOptions, Problem};
 use wgpu_conv_check::{DataKind, GpuClock, ProblemData, WORKLOADS, network};
 
 use crate::gpu::{self, KernelArgs, Prepared};
@@ -188,20 +191,20 @@ impl Server<'_> {
         }
         let id = self.next;
         self.next += 1;
-        let conv = problem.conv();
-        let sides = problem.padding();
         let answer = json!({
             "id": id,
             "problem": problem.to_string(),
-            "input": problem.input_shape(),
-            "weight": problem.weight_shape(),
-            "output": problem.output_shape(),
-            "stride": conv.stride,
-            "padding": [sides.top, sides.bottom, sides.left, sides.right],
-            "dilation": conv.dilation,
-            "groups": conv.groups,
-            "bias": conv.bias,
-            "padding_mode": conv.padding_mode.name(),
+            "transposed": problem.op() == Op::ConvTranspose,
+            "input": &problem.input_shape()[..],
+            "weight": &problem.weight_shape()[..],
+            "output": &problem.output_shape()[..],
+            "stride": problem.stride(),
+            "padding": problem.padding().concat(),
+            "output_padding": problem.output_padding(),
+            "dilation": problem.dilation(),
+            "groups": problem.groups(),
+            "bias": problem.bias(),
+            "padding_mode": problem.padding_mode().name(),
             "residual": problem.epilogue().residual,
             "activation": problem.epilogue().activation.to_string(),
             "flops": problem.flops(),

@@ -14,13 +14,14 @@ pub struct ShaderArgs {
     /// A problem string, or A to L
     #[arg(value_parser = gpu::parse_problem)]
     problem: Problem,
-    /// The kernel: direct, tiled
+    /// The kernel: direct, broadcast, tiled
     #[arg(long, value_name = "NAME")]
     kernel: Kernel,
     /// The variant [default: the kernel's first, on every machine the same]
     #[arg(long)]
     variant: Option<String>,
-    /// Which of the kernel's programs: 0 is the convolution, 1 the one that packs its weights
+    /// Which of the kernel's programs: 0 is the convolution, 1 the one that packs its weights; where sums are split, the one
+    /// that adds them; then the further convolutions of a problem that takes several, as transposed ones do
     #[arg(long, default_value_t = 0)]
     part: u32,
 }

@@ -24,9 +24,9 @@ use passes::{PassReport, Settings};
 use picture::Picture;
 use planes::Planes;
 
+use crate::conv_args::parse_mode;
 use crate::gpu::{GpuArgs, KernelArgs, adapter_text, driver_text};
 use crate::output;
-use crate::run::parse_mode;
 
 const NOTES: &str = "\
 Weights are applied as they stand, not turned around: row 1, column 1 meets the pixel above and to the left. Every colour \

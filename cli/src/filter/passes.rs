@@ -266,10 +266,9 @@ mod tests {
                     let problem = problem(&filter, index, &planes, 3, PaddingMode::Reflect).unwrap();
                     assert_eq!(problem.output_shape()[2..], [10, 20]);
                     assert_eq!(problem.padding_mode(), PaddingMode::Reflect);
-                    let [a, b, c, d] = problem.weight_shape();
                     let bias = if problem.bias() { " with bias" } else { "" };
                     let residual = if problem.epilogue().residual { " with residual" } else { "" };
-                    format!("({a}, {b}, {c}, {d}){bias}{residual}")
+                    format!("{}{bias}{residual}", problem.weight_shape())
                 })
                 .collect();
             assert_eq!(described.join(", "), expected);

@@ -122,12 +122,12 @@ fn flags() {
         case("verify --json no/such/file.json", "no/such"),
         case("verify A", "'A'"),
     ];
-    for value in ["x", "1.5", "1,2,3", "99999999999", "1,", ",1", "1x2", "\u{663}", "1e1", "+1", "", " "] {
-        for flag in ["stride", "dilation", "kernel-size"] {
+    for value in ["x", "1.5", "99999999999", "1,", ",1", "1x2", "\u{663}", "1e1", "+1", "", " "] {
+        for flag in ["stride", "dilation", "kernel-size", "output-padding"] {
             cases.push(case_with(&format!("{RUN} --{flag}={{}}"), value, &format!("--{flag}")));
         }
     }
-    for value in ["SAME", "same_upper", "1,2,3", "1,2,3,4,5", "1.5", "4294967296", ",", "", "valid,1"] {
+    for value in ["SAME", "same_upper", "1.5", "4294967296", ",", "", "valid,1"] {
         cases.push(case_with(&format!("{RUN} --padding={{}}"), value, "--padding"));
     }
     for value in ["-1", "x", "4294967296", "1.0", ""] {
@@ -178,8 +178,9 @@ fn problem_strings() {
         ("n1", "\"c\""),
         ("n1c64h56w56o64", "\"k\""),
         ("n1c64h56w56k3", "\"o\""),
-        ("n1c64w56o64k3", "\"h\""),
+        ("n1c64z8w56o64k3", "\"h\""),
         ("n1c64h56o64k3", "\"w\""),
+        ("n1c64z8h56o64k3", "\"w\""),
         ("c3h7w7o2k0", "kernel_size is 0"),
         ("c3h7w7o2k3x0", "kernel_size is 0"),
         ("c3h7w7o2k3s0", "stride is 0"),
@@ -198,9 +199,27 @@ fn problem_strings() {
         ("c3h7w7o2k3p7:reflect", "reflect padding of 7"),
         ("c3h7w7o2k3p0,0,0,9:reflect", "columns"),
         ("c3h7w7o2k3p-1", "without a sign"),
-        ("c3h7w7o2k3p1,2", "comma"),
-        ("c3h7w7o2k3p1,2,3", "comma"),
-        ("c3h7w7o2k3p1,2,3,4,5", "expected one of"),
+        ("c3h7w7o2k3p1,2", "p has 2 numbers for both sides of 2"),
+        ("c3h7w7o2k3p1,2,3", "p has 3 numbers for both sides of 2"),
+        ("c3h7w7o2k3p1,2,3,4,5", "p has 5 numbers for both sides of 2"),
+        ("c3w7o2k3p1,2,3,4", "p has 4 numbers for both sides of 1"),
+        ("c3z7h7w7o2k3p1,2,3,4", "p has 4 numbers for both sides of 3"),
+        ("c3w7o2k3x3", "k has 2 numbers for 1"),
+        ("c3h7w7o2k3s1x2x3", "s has 3 numbers for 2"),
+        ("c3z7h7w7o2k3d1x2", "d has 2 numbers for 3"),
+        ("c3z0h7w7o2k3", "input depth is 0"),
+        ("c3z2h7w7o2k3", "no slices"),
+        ("c3w7o2k3:transposed=1", "output_padding is 1; it must be below 1"),
+        ("c3h7w7o2k3s2:transposed=1x2", "output_padding is 2; it must be below 2"),
+        ("c3h7w7o2k3s2:transposed=1x1x1", "transposed has 3 numbers for 2"),
+        ("c3h7w7o2k3s2:transposed=", "expected a number"),
+        ("c3h7w7o2k3s2:transposed:transposed", "transposed once"),
+        ("c3h7w7o2k3s2:transposed1", "transposed once"),
+        ("c3h7w7o2k3p1:transposed:reflect", "padding_mode is reflect; it must be zeros"),
+        ("c3w2o2k1p2:transposed", "no columns"),
+        ("c3h7w7o2k3g2:transposed", "in_channels = 3"),
+        ("c4h7w7o3k3g2:transposed", "out_channels = 3"),
+        ("c1w4294967295o1k1s4294967295:transposed", "18446744060824649731"),
         ("c3h7w7o2k3pfoo", "expected a number"),
         ("c3h7w7o2k3k3", "twice"),
         ("c3h7w7o2k3x", "expected a number"),
@@ -327,7 +346,10 @@ fn npy_files() {
     for rank in [0, 1, 2, 5, 9] {
         let shape = [&[147][..rank.min(1)], &vec![1; rank.max(1) - 1][..]].concat();
         let count = shape.iter().product();
-        add(format!("rank{rank}.npy"), npy(&shape, counting(count)), &format!("{rank} axes"));
+        let sizes: Vec<String> = shape.iter().map(ToString::to_string).collect();
+        // Without a batch there would be three.
+        let contains = format!("input has shape ({}); required is (N, 3, H, W)", sizes.join(", "));
+        add(format!("rank{rank}.npy"), npy(&shape, counting(count)), &contains);
     }
     check(&lab, &cases);
 }
@@ -380,7 +402,7 @@ fn safetensors_files() {
     let two = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#;
     add("two", &safetensors(two, &data[..8]), "", "2 tensors");
     add("two_named", &safetensors(two, &data[..8]), ":c", "there are: a, b");
-    add("two_rank", &safetensors(two, &data[..8]), ":b", "1 axes");
+    add("two_rank", &safetensors(two, &data[..8]), ":b", "input has shape (1);");
     check(&lab, &cases);
 }
 
@@ -391,6 +413,8 @@ fn shapes_that_do_not_fit() {
         .npy("x3.npy", &[3, 7, 7], counting(147))
         .npy("x0.npy", &[1, 3, 0, 7], [])
         .npy("w3.npy", &[2, 3, 3], counting(18))
+        .npy("w5.npy", &[2, 3, 2, 2, 2], counting(48))
+        .npy("w6.npy", &[2, 3, 1, 1, 1, 1], counting(6))
         .npy("w0.npy", &[2, 3, 0, 3], [])
         .npy("wo.npy", &[0, 3, 3, 3], [])
         .npy("wide.npy", &[2, 4_000_000_000, 0, 3], [])
@@ -398,6 +422,7 @@ fn shapes_that_do_not_fit() {
         .npy("b3.npy", &[3], counting(3))
         .npy("b0.npy", &[], counting(1))
         .npy("r.npy", &[1, 2, 5, 5], counting(50))
+        .npy("y2.npy", &[1, 2, 4, 4], counting(32))
         .npy("r3.npy", &[2, 5, 5], counting(50))
         .npy("r4.npy", &[1, 2, 4, 5], counting(40))
         .npy("nan.npy", &[1], [f32::NAN]);
@@ -409,9 +434,11 @@ fn shapes_that_do_not_fit() {
         with("x1", "w", "", "(1, 4, 7, 7)"),
         with("x0", "w", "", "input height is 0"),
         with("w", "x", "", "(2, 3, 3, 3)"),
-        with("x", "w3", "", "weight has 3 axes"),
-        with("x", "b", "", "--weight b.npy: weight has 1 axes"),
-        with("b", "w", "", "input has 1 axes"),
+        with("x", "w3", "", "input has shape (1, 3, 7, 7); required is (N, 3, W)"),
+        with("x3", "w", "--transposed", "(N, 2, H, W)"),
+        with("x", "b", "", "--weight b.npy: weight has shape (2)"),
+        with("x", "w6", "", "one to three spatial axes"),
+        with("b", "w", "", "--input b.npy, (2,), and --weight w.npy"),
         with("x", "w0", "", "kernel_size is 0"),
         with("x", "wo", "", "out_channels is 0"),
         with("x", "wide", "--groups 4", "4000000000 per group × 4 groups"),
@@ -444,8 +471,25 @@ fn shapes_that_do_not_fit() {
         run("--padding same --dilation 4294967295 --stride 1 --padding-mode reflect", "reflect padding of 4294967295"),
         run("--in-channels 4", "--in-channels is 4; the tensors have 3"),
         run("--out-channels 3", "--out-channels is 3; the tensors have 2"),
-        run("--kernel-size 5", "--kernel-size (rows) is 5; the tensors have 3"),
-        run("--kernel-size 3,5", "--kernel-size (columns) is 5; the tensors have 3"),
+        run("--kernel-size 5", "--kernel-size is (5, 5); the weight has (3, 3)"),
+        run("--kernel-size 3,5", "--kernel-size is (3, 5); the weight has (3, 3)"),
+        run("--kernel-size 3,3,3", "--kernel-size is (3, 3, 3); the weight has (3, 3)"),
+        run("--stride 1,2,3", "stride is 3 numbers; it must be 2 numbers"),
+        run("--dilation 1,2,3", "dilation is 3 numbers; it must be 2 numbers"),
+        run("--padding 1,2,3", "padding is 3 numbers; it must be 2 numbers"),
+        run("--padding 1,2,3,4,5", "padding is 5 numbers; it must be 2 numbers"),
+        with("x3", "w3", "--stride 1,2", "stride is 2 numbers; it must be 1 numbers"),
+        with("x", "w5", "--padding 1,2", "padding is 2 numbers; it must be 3 numbers"),
+        run("--output-padding 1", "output_padding is 1; it must be 0"),
+        with("y2", "w", "--transposed --output-padding 1", "output_padding is 1; it must be below 1"),
+        with("y2", "w", "--transposed --stride 3,2 --output-padding 2", "output_padding is 2; it must be below 2"),
+        with("y2", "w", "--transposed --output-padding 0,0,0", "output_padding is 3 numbers; it must be 2 numbers"),
+        with("y2", "w", "--transposed --padding-mode circular", "padding_mode is circular; it must be zeros"),
+        with("y2", "w", "--transposed --padding 5", "no rows"),
+        with("y2", "w", "--transposed --groups 4", "in_channels = 2"),
+        with("y2", "w", "--transposed --out-channels 2", "--out-channels is 2; the tensors have 3"),
+        with("y2", "w", "--transposed --bias b.npy", "bias has shape (2,); required is (3,)"),
+        with("y2", "w", "--transposed --residual r.npy", "required is (1, 3, 6, 6)"),
         case("run --input x.npy --weight w.npy --output no/such/y.npy", "no/such"),
         case("run --input x.npy --weight w.npy --output folder.npy", "folder"),
         case("run --input folder.npy --weight w.npy --output y.npy", "folder.npy"),

@@ -90,6 +90,90 @@ fn run_computes_what_the_formula_says() {
     }
 }
 
+/// One and three axes, and transposed convolutions: sums of neighbours, and what each input is spread over.
+#[test]
+fn run_knows_every_number_of_axes_and_transposed() {
+    if skip_gpu_test() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.npy("x1.npy", &[1, 1, 5], counting(5))
+        .npy("x1u.npy", &[1, 5], counting(5))
+        .npy("w1.npy", &[1, 1, 2], [1.0, 10.0])
+        .npy("x2.npy", &[1, 1, 2, 2], counting(4))
+        .npy("w2.npy", &[1, 1, 2, 2], [1.0, 2.0, 3.0, 4.0])
+        .npy("x3.npy", &[1, 1, 2, 2, 2], counting(8))
+        .npy("x3u.npy", &[1, 2, 2, 2], counting(8))
+        .npy("w3.npy", &[1, 1, 2, 1, 2], [1.0, 1.0, 1.0, 1.0])
+        .npy("ones3.npy", &[1, 1, 2, 2, 2], [1.0; 8])
+        .npy("xg.npy", &[1, 2, 2], [1.0, 2.0, 10.0, 20.0])
+        .npy("wg.npy", &[2, 2, 1], [1.0, 2.0, 3.0, 4.0])
+        .npy("bg.npy", &[4], [0.5, 0.0, 0.0, 0.0])
+        .npy("slope.npy", &[1], [0.5]);
+    for (args, shape, expected) in [
+        ("--input x1.npy --weight w1.npy", "(1, 1, 4)", &[21.0, 32.0, 43.0, 54.0][..]),
+        ("--input x1u.npy --weight w1.npy", "(1, 4)", &[21.0, 32.0, 43.0, 54.0]),
+        ("--input x1.npy --weight w1.npy --stride 2 --padding 1,0", "(1, 1, 3)", &[10.0, 32.0, 54.0]),
+        ("--input x1.npy --weight w1.npy --dilation 3 --kernel-size 2", "(1, 1, 2)", &[41.0, 52.0]),
+        (
+            "--input x1.npy --weight w1.npy --padding 1 --padding-mode circular",
+            "(1, 1, 6)",
+            &[15.0, 21.0, 32.0, 43.0, 54.0, 15.0],
+        ),
+        ("--input x3.npy --weight w3.npy", "(1, 1, 1, 2, 1)", &[14.0, 22.0]),
+        ("--input x3u.npy --weight w3.npy", "(1, 1, 2, 1)", &[14.0, 22.0]),
+        // Slices 0, 0 to 1 and 1, columns to the right of which there is nothing.
+        (
+            "--input x3.npy --weight w3.npy --padding 1,1,0,0,0,1",
+            "(1, 1, 3, 2, 2)",
+            &[3.0, 2.0, 7.0, 4.0, 14.0, 8.0, 22.0, 12.0, 11.0, 6.0, 15.0, 8.0],
+        ),
+        ("--input x3.npy --weight ones3.npy --stride 1,2,1 --padding 0,1,0", "(1, 1, 1, 2, 1)", &[14.0, 22.0]),
+        (
+            "--transposed --input x1.npy --weight w1.npy --stride 2",
+            "(1, 1, 10)",
+            &[1.0, 10.0, 2.0, 20.0, 3.0, 30.0, 4.0, 40.0, 5.0, 50.0],
+        ),
+        ("--transposed --input x1u.npy --weight w1.npy --padding 1", "(1, 4)", &[12.0, 23.0, 34.0, 45.0]),
+        (
+            "--transposed --input x1.npy --weight w1.npy --stride 3 --padding 2,1 --output-padding 1",
+            "(1, 1, 12)",
+            &[0.0, 2.0, 20.0, 0.0, 3.0, 30.0, 0.0, 4.0, 40.0, 0.0, 5.0, 50.0],
+        ),
+        (
+            "--transposed --input x1.npy --weight w1.npy --stride 2 --padding same",
+            "(1, 1, 10)",
+            &[1.0, 10.0, 2.0, 20.0, 3.0, 30.0, 4.0, 40.0, 5.0, 50.0],
+        ),
+        (
+            "--transposed --input x2.npy --weight w2.npy --stride 2,1 --output-padding 1,0",
+            "(1, 1, 5, 3)",
+            &[1.0, 4.0, 4.0, 3.0, 10.0, 8.0, 3.0, 10.0, 8.0, 9.0, 24.0, 16.0, 0.0, 0.0, 0.0],
+        ),
+        (
+            "--transposed --input x3.npy --weight w3.npy --padding 1,0,0",
+            "(1, 1, 1, 2, 3)",
+            &[6.0, 14.0, 8.0, 10.0, 22.0, 12.0],
+        ),
+        // (C_in, C_out / groups, KW): each input channel makes two output channels.
+        (
+            "--transposed --input xg.npy --weight wg.npy --bias bg.npy --groups 2 --out-channels 4",
+            "(1, 4, 2)",
+            &[1.5, 2.5, 2.0, 4.0, 30.0, 60.0, 40.0, 80.0],
+        ),
+        (
+            "--transposed --input xg.npy --weight wg.npy --groups 2 --activation prelu --slopes slope.npy --kernel tiled",
+            "(1, 4, 2)",
+            &[1.0, 2.0, 2.0, 4.0, 30.0, 60.0, 40.0, 80.0],
+        ),
+    ] {
+        let printed = lab.succeed(&words(&format!("run {args} --output y.npy --check")));
+        assert_eq!(lab.read_npy("y.npy"), (shape.to_owned(), expected.to_vec()), "{args}");
+        assert!(printed.contains("largest difference") && printed.contains(&format!("output {shape}")), "{printed}");
+        std::fs::remove_file(lab.path("y.npy")).unwrap();
+    }
+}
+
 /// The example of PyTorch's users: nn.Conv2d(3, 2, kernel_size=3, stride=2, padding=0) on a 1×3×7×7 input.
 #[test]
 fn the_known_example_through_safetensors() {
@@ -118,10 +202,11 @@ fn bench_verifies_and_writes_rows() {
         return;
     }
     let lab = Lab::new();
-    let printed = lab.succeed(&words("bench n1c4h9w9o6k3p1 c8h8w8o8k1 --runs 2 --json rows.json"));
+    let problems = "n1c4h9w9o6k3p1 c8h8w8o8k1 c4w40o6k5s2 c2z4h5w6o3k2x3x3p1 c4h5w6o3k4s2p1:transposed=1x0";
+    let printed = lab.succeed(&words(&format!("bench {problems} --runs 2 --json rows.json")));
     assert!(printed.contains("n1c4h9w9o6k3p1") && printed.contains("verified"), "{printed}");
     let rows: serde_json::Value = serde_json::from_slice(&std::fs::read(lab.path("rows.json")).unwrap()).unwrap();
-    assert_eq!(rows.as_array().unwrap().len(), 2);
+    assert_eq!(rows.as_array().unwrap().len(), 5);
     for row in rows.as_array().unwrap() {
         assert_eq!(row["verified"], true);
         for field in ["gpu_ms_median", "gpu_ms_min", "wall_ms_median", "gflops", "gbps", "first_use_ms"] {
@@ -270,12 +355,15 @@ fn explain_works_with_and_without_an_adapter() {
 #[test]
 fn shader_prints_the_module_and_needs_no_adapter() {
     let lab = Lab::new();
+    // The transposed one is several convolutions, of which the second differs from the first.
+    let transposed = "c4h5w6o3k3s2p1:transposed";
     for &kernel in wgpu_conv::Kernel::ALL {
-        for part in 0..2 {
-            let args = ["shader", "--kernel", kernel.name(), "--part", &part.to_string(), "B"];
+        for (name, part) in [("B", 0), ("B", 1), ("c4w40o6k5s2", 0), (transposed, 0), (transposed, 1), (transposed, 2)]
+        {
+            let args = ["shader", "--kernel", kernel.name(), "--part", &part.to_string(), name];
             let output = lab.run_without_adapter(&args);
             assert!(output.status.success(), "{}", text(&output.stderr));
-            let problem = wgpu_conv_check::problem_or_workload("B").unwrap();
+            let problem = wgpu_conv_check::problem_or_workload(name).unwrap();
             let source = wgpu_conv::shader_source(&problem, kernel, None, part).unwrap();
             assert_eq!(text(&output.stdout).trim_end(), source.trim_end());
             assert!(output.stderr.is_empty());

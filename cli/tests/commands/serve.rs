@@ -83,6 +83,24 @@ fn a_convolution_is_prepared_timed_and_released() {
         let sum = input.1[pixel] * weight.1[0] + input.1[9 + pixel] * weight.1[1] + bias.1[0];
         assert!((sum - expected.1[pixel]).abs() <= 1e-6 && bounds.1[pixel] > 0.0);
     }
+    for (problem, fields) in [
+        ("c2w9o3k4s3p1,0", json!({ "padding": [1, 0], "stride": [3], "output": [1, 3, 3], "transposed": false })),
+        (
+            "c2z3h4w5o3k2p1:transposed",
+            json!({ "padding": [1, 1, 1, 1, 1, 1], "weight": [2, 3, 2, 2, 2], "output": [1, 3, 2, 3, 4] }),
+        ),
+        (
+            "c2h4w5o3k3s2p1:transposed=1x0",
+            json!({ "transposed": true, "output_padding": [1, 0], "output": [1, 3, 8, 9] }),
+        ),
+    ] {
+        let other = server.succeed(json!({ "op": "prepare", "problem": problem }));
+        assert_eq!(other["verified"], json!(true), "{other}");
+        for (field, value) in fields.as_object().unwrap() {
+            assert_eq!(other[field], *value, "{field}: {other}");
+        }
+        server.succeed(json!({ "op": "release", "id": other["id"] }));
+    }
     let id = prepared["id"].clone();
     assert!(server.succeed(json!({ "op": "call", "id": id }))["ms"].as_f64().unwrap() > 0.0);
     let gpu = server.succeed(json!({ "op": "gpu", "id": id, "repeats": 3 }));

@@ -28,7 +28,7 @@ pub fn kernel_size() -> Result<String> {
     let input = some_numbers(problem.input_len(), 0, 5, 1);
     let weight = [1, 2, 1, -1, 0, 3];
     let output = integers(problem, Tensors::new(&floats(&input), &floats(&weight)))?;
-    let [_, _, rows, columns] = problem.output_shape();
+    let [_, _, _, rows, columns] = problem.output_shape().five();
     let chosen = (columns + 2) as usize;
     let [height, width] = [problem.input_shape()[2], problem.input_shape()[3]];
 
@@ -78,7 +78,7 @@ pub fn bias() -> Result<String> {
     let bias = [10, -4];
     let sums = integers(&bare, Tensors::new(&input, &weight))?;
     let output = integers(&problem, Tensors::new(&input, &weight).bias(&floats(&bias)))?;
-    let [_, _, rows, columns] = problem.output_shape();
+    let [_, _, _, rows, columns] = problem.output_shape().five();
     let plane = (rows * columns) as usize;
 
     let mut svg = heading("bias = true", &problem);

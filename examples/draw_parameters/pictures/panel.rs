@@ -22,8 +22,8 @@ pub struct Panel {
 impl Panel {
     pub fn new(title: &str, problem: &str, marks: &[[usize; 2]]) -> Result<Self> {
         let taps = Taps::of(problem)?;
-        let [_, _, height, width] = taps.problem.input_shape();
-        let [_, _, rows, columns] = taps.problem.output_shape();
+        let [_, _, _, height, width] = taps.problem.input_shape().five();
+        let [_, _, _, rows, columns] = taps.problem.output_shape().five();
         let [tall, wide] = taps.padded;
         let padded = if taps.padded == [height as usize, width as usize] {
             String::new()
@@ -45,7 +45,7 @@ impl Panel {
     }
 
     fn output_size(&self) -> [i32; 2] {
-        let [_, _, rows, columns] = self.taps.problem.output_shape();
+        let [_, _, _, rows, columns] = self.taps.problem.output_shape().five();
         [rows as i32, columns as i32]
     }
 

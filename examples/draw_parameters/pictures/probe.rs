@@ -4,7 +4,7 @@
 //! 1, 2, 3, … and a weight that is 1 at one tap and 0 elsewhere make each output the number of the cell which that tap read
 //! (0: a zero of the padding).
 
-use wgpu_conv::{Conv2d, Padding, Problem, Tensors, reference};
+use wgpu_conv::{AnyPadding, Parameters, Problem, Tensors, reference};
 
 use super::Result;
 
@@ -35,18 +35,25 @@ impl Taps {
     /// Finds out about the problem written as `text`, which has one channel and a batch of one.
     pub fn of(text: &str) -> Result<Self> {
         let problem: Problem = text.parse()?;
-        let conv = problem.conv();
         let input = problem.input_shape();
-        if input[0] != 1 || input[1] != 1 || conv.out_channels != 1 {
+        if input[0] != 1 || input[1] != 1 || problem.out_channels() != 1 {
             return Err(format!("{text}: pictures of cells show one channel").into());
         }
         // A 1×1 weight of 1 copies the padded image.
-        let copy = Conv2d::new(1, 1, 1).padding(problem.padding()).padding_mode(conv.padding_mode);
-        let copy = Problem::new(&copy, input)?;
-        let [_, _, rows, columns] = copy.output_shape();
+        let parameters = problem.parameters();
+        let copy = Parameters {
+            kernel_size: vec![1; 2],
+            stride: vec![1; 2],
+            dilation: vec![1; 2],
+            padding: AnyPadding::Explicit(problem.padding().to_vec()),
+            ..parameters.clone()
+        };
+        let copy = Problem::from_parameters(&copy, &input)?;
+        let [_, _, _, rows, columns] = copy.output_shape().five();
         let source = read_by_tap(&copy, 0)?;
         // Without padding, on the padded image, every tap reads a cell that has a number.
-        let bare = Problem::new(&conv.padding(Padding::Valid), [1, 1, rows, columns])?;
+        let bare = Parameters { padding: AnyPadding::Valid, ..parameters };
+        let bare = Problem::from_parameters(&bare, &[1, 1, rows, columns])?;
         if bare.output_shape() != problem.output_shape() {
             return Err(format!("{text}: {:?} on the padded image", bare.output_shape()).into());
         }
@@ -66,10 +73,10 @@ impl Taps {
 
     /// Whether a padded cell belongs to the input itself.
     pub fn is_input(&self, cell: usize) -> bool {
-        let [_, _, height, width] = self.problem.input_shape();
-        let sides = self.problem.padding();
-        let (row, column) = ((cell / self.padded[1]) as u32, (cell % self.padded[1]) as u32);
-        (sides.top..sides.top + height).contains(&row) && (sides.left..sides.left + width).contains(&column)
+        let position = [cell / self.padded[1], cell % self.padded[1]];
+        let sizes = &self.problem.input_shape()[2..];
+        let mut axes = position.into_iter().zip(self.problem.padding()).zip(sizes);
+        axes.all(|((position, [before, _]), size)| (*before..before + size).contains(&(position as u32)))
     }
 
     /// Whether any output reads a padded cell.
@@ -89,9 +96,9 @@ fn read_by_tap(problem: &Problem, tap: usize) -> Result<Vec<Option<usize>>> {
 
 /// For each output channel, the input channels that it depends on.
 pub fn channels_read(problem: &Problem) -> Result<Vec<Vec<usize>>> {
-    let [_, channels, height, width] = problem.input_shape();
+    let [_, channels, _, height, width] = problem.input_shape().five();
     let weight = vec![1.0; problem.weight_len() as usize];
-    let [_, outputs, rows, columns] = problem.output_shape();
+    let [_, outputs, _, rows, columns] = problem.output_shape().five();
     let mut read = vec![Vec::new(); outputs as usize];
     let plane = (height * width) as usize;
     for channel in 0..channels as usize {

@@ -20,8 +20,10 @@ pub fn stride() -> Result<String> {
 
 pub fn padding() -> Result<String> {
     let sides = |taps: &Taps| {
-        let sides = taps.problem.padding();
-        format!("top {}, bottom {}, left {}, right {}", sides.top, sides.bottom, sides.left, sides.right)
+        let names = ["top", "bottom", "left", "right"].into_iter();
+        let sides: Vec<String> =
+            names.zip(taps.problem.padding().concat()).map(|(name, amount)| format!("{name} {amount}")).collect();
+        sides.join(", ")
     };
     let panels = [
         ("padding(0), Padding::Valid", "n1c1h6w6o1k3s2"),
@@ -44,8 +46,8 @@ pub fn padding() -> Result<String> {
 
 pub fn dilation() -> Result<String> {
     let covers = |taps: &Taps| {
-        let [rows, columns] = taps.problem.receptive_field();
-        format!("9 taps over {rows} × {columns}")
+        let sizes: Vec<String> = taps.problem.receptive_field().iter().map(ToString::to_string).collect();
+        format!("9 taps over {}", sizes.join(" × "))
     };
     let panels = [
         Panel::new("dilation = 1", "n1c1h7w7o1k3", &[[1, 1]])?.note(covers),
