@@ -102,10 +102,10 @@ impl KOrder {
 /// Numbers on the host, or in a buffer of the caller's.
 #[derive(Debug, Clone, Copy)]
 pub enum Source<'a> {
-    /// On the host.
+    /// On the host. The weight of a problem with 16-bit tensors is rounded to the nearest on its way.
     Host(&'a [f32]),
-    /// In a buffer with usage COPY_SRC, at an offset that is a multiple of 4. What is in it when the packing runs counts:
-    /// work that writes it has to be submitted before.
+    /// In a buffer with usage COPY_SRC, at an offset that is a multiple of 4: a weight of the problem's type; bias and slopes
+    /// are always 32-bit. What is in it when the packing runs counts: work that writes it has to be submitted before.
     Gpu(wgpu::BufferSlice<'a>),
 }
 
@@ -352,19 +352,22 @@ fn weight_passes(problem: &Problem) -> Result<Vec<Lowered>> {
     lowered::passes(problem).map_err(Error::Internal)
 }
 
-/// Checks length, offset and usage; gives the bytes.
+/// Checks length, offset and usage; gives the bytes to copy, in whole words.
 fn check_source(name: &'static str, source: Source<'_>, elements: u64, dtype: DType) -> Result<u64> {
-    // Copies move whole words.
-    let bytes = (dtype.size() * elements).next_multiple_of(4);
+    let required = dtype.size() * elements;
+    let bytes = required.next_multiple_of(4);
     match source {
         Source::Host(data) => check_length(name, elements, data.len() as u64)?,
         Source::Gpu(slice) => {
-            let required = bytes;
             if slice.size() < required {
                 return Err(Error::BufferTooSmall { name, required, actual: slice.size() });
             }
             if slice.offset() % 4 != 0 {
                 return Err(Error::BufferAlignment { name, offset: slice.offset(), required: 4 });
+            }
+            let (end, size) = (slice.offset() + bytes, slice.buffer().size());
+            if end > size {
+                return Err(Error::BufferTooSmall { name, required: end, actual: size });
             }
             crate::bind::check_usage(name, slice.buffer(), wgpu::BufferUsages::COPY_SRC)?;
         }

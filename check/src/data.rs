@@ -3,7 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use wgpu_conv::reference::{self, Reference};
-use wgpu_conv::{Activation, Error, Problem, Result, Tensors};
+use wgpu_conv::{Activation, DType, Error, Problem, Result, Tensors};
 
 /// What the numbers are like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,8 +35,15 @@ impl DataKind {
     }
 }
 
-/// Every whole number up to this has a float32 of its own.
-const EXACT: u64 = 1 << 24;
+/// Most that sums of whole numbers may reach: every one up to there has a float32 of its own, and 16-bit outputs, which are
+/// rounded once, do not overflow.
+fn exact_up_to(dtype: DType) -> u64 {
+    match dtype {
+        DType::F16 => 60_000,
+        _ => 1 << 24,
+    }
+}
+
 /// Largest absolute bias and residual of [`DataKind::Integers`].
 const LARGEST_ADDEND: u64 = 100;
 
@@ -65,7 +72,8 @@ impl ProblemData {
     /// [`Error::TooLarge`] if a tensor does not fit the memory of this machine.
     pub fn generate(problem: &Problem, kind: DataKind, seed: u64) -> Result<Self> {
         let mut source = Source { rng: StdRng::seed_from_u64(seed), kind };
-        let [input_limit, weight_limit] = factor_limits(problem.sum_length());
+        let most = exact_up_to(problem.dtype());
+        let [input_limit, weight_limit] = factor_limits(problem.sum_length(), most);
         let channels = u64::from(problem.out_channels());
         let epilogue = problem.epilogue();
         let prelu = epilogue.activation == Activation::Prelu;
@@ -78,7 +86,7 @@ impl ProblemData {
             })?,
             slopes: wanted(prelu, || source.slopes(channels))?,
             exact: kind == DataKind::Integers
-                && largest_sum(problem.sum_length(), input_limit, weight_limit) <= EXACT
+                && largest_sum(problem.sum_length(), input_limit, weight_limit) <= most
                 && keeps_exactness(epilogue.activation),
         })
     }
@@ -90,6 +98,9 @@ impl ProblemData {
     pub fn reference(&self, problem: &Problem) -> Result<Reference> {
         let mut reference = reference::convolve(problem, &self.tensors())?;
         if self.exact {
+            for value in &mut reference.values {
+                *value = problem.dtype().round(*value as f32).into();
+            }
             reference.bounds.fill(0.0);
         }
         Ok(reference)
@@ -113,10 +124,10 @@ fn wanted(wanted: bool, make: impl FnOnce() -> Result<Vec<f32>>) -> Result<Optio
 }
 
 /// Largest absolute value of input and weight elements such that sums of `sum_length` products stay exact, where possible.
-fn factor_limits(sum_length: u64) -> [u64; 2] {
+fn factor_limits(sum_length: u64, most: u64) -> [u64; 2] {
     [[9, 7], [5, 5], [3, 3], [3, 2], [2, 1]]
         .into_iter()
-        .find(|&[input, weight]| largest_sum(sum_length, input, weight) <= EXACT)
+        .find(|&[input, weight]| largest_sum(sum_length, input, weight) <= most)
         .unwrap_or([1, 1])
 }
 
@@ -213,7 +224,7 @@ mod tests {
             let largest = |values: &[f32]| values.iter().fold(0.0_f64, |most, &v| most.max(f64::from(v.abs())));
             let addends = data.bias.iter().chain(&data.residual).map(|values| largest(values)).sum::<f64>();
             let sum = problem.sum_length() as f64 * largest(&data.input) * largest(&data.weight) + addends;
-            assert!(sum <= EXACT as f64, "{text}: {sum}");
+            assert!(sum <= exact_up_to(DType::F32) as f64, "{text}: {sum}");
             for values in [Some(&data.input), Some(&data.weight), data.bias.as_ref(), data.residual.as_ref()] {
                 for &value in values.into_iter().flatten() {
                     assert!(value != 0.0 && value.fract() == 0.0, "{text}: {value}");

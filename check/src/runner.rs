@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use wgpu_conv::wgpu::{Buffer, BufferSlice};
 use wgpu_conv::{
-    Bound, Buffers, Checks, Engine, Error, Kernel, Packing, Plan, PlanOptions, Problem, Result, WeightData, Weights,
+    Bound, Buffers, Checks, DType, Engine, Error, Kernel, Packing, Plan, PlanOptions, Problem, Result, WeightData, Weights,
     select, wgpu,
 };
 
@@ -19,8 +19,11 @@ pub use judge::{UnitResult, judge};
 
 /// A quiet NaN that no arithmetic produces.
 const PATTERN: u32 = 0x7fc5_a5a5;
-/// Bytes of a float32.
-const ELEMENT: u64 = 4;
+
+/// The bits of the pattern once it is back on the host.
+fn pattern_bits(dtype: DType) -> u32 {
+    dtype.round(f32::from_bits(PATTERN)).to_bits()
+}
 
 /// A kernel, a variant of it, and a mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,26 +141,34 @@ impl Runner {
     /// What uploading says.
     pub fn stage<'a>(&self, problem: &Problem, data: &'a ProblemData, placement: Placement) -> Result<Stage<'a>> {
         data.tensors().check(problem)?;
+        let dtype = problem.dtype();
         let upload = |label: &str, values: &[f32], before: u64| {
-            Span::upload(&self.engine, label, values, before, placement.after)
+            Span::upload(&self.engine, label, values, before, placement.after, dtype)
         };
         let output_len = problem.output_len();
-        let output = guarded(&[], placement.output, output_len + placement.after);
+        // Read back in whole words, which are two elements at most.
+        let after = output_len + placement.after;
+        let output = guarded(&[], placement.output, after + (placement.output + after) % 2);
         Ok(Stage {
             engine: self.engine.clone(),
             input: upload("check input", &data.input, placement.input)?,
-            weight: placement.weight.map(|before| upload("check weight", &data.weight, before)).transpose()?,
+            // Weights are copied, in whole words.
+            weight: placement
+                .weight
+                .map(|before| upload("check weight", &data.weight, before * 4 / dtype.size()))
+                .transpose()?,
             residual: data
                 .residual
                 .as_deref()
                 .map(|values| upload("check residual", values, placement.residual))
                 .transpose()?,
             output: Span {
-                buffer: self.engine.buffer_from("check output", &output)?,
+                buffer: self.engine.buffer_from_as("check output", &output, dtype)?,
                 before: placement.output,
                 length: output_len,
+                dtype,
             },
-            blank: self.engine.buffer_from("check blank output", &output)?,
+            blank: self.engine.buffer_from_as("check blank output", &output, dtype)?,
             weights: HashMap::new(),
             data,
         })
@@ -181,16 +192,25 @@ struct Span {
     before: u64,
     /// Its own elements.
     length: u64,
+    dtype: DType,
 }
 
 impl Span {
-    fn upload(engine: &Engine, label: &str, values: &[f32], before: u64, after: u64) -> Result<Self> {
-        let buffer = engine.buffer_from(label, &guarded(values, before, after))?;
-        Ok(Self { buffer, before, length: values.len() as u64 })
+    fn upload(
+        engine: &Engine,
+        label: &str,
+        values: &[f32],
+        before: u64,
+        after: u64,
+        dtype: DType,
+    ) -> Result<Self> {
+        let buffer = engine.buffer_from_as(label, &guarded(values, before, after), dtype)?;
+        Ok(Self { buffer, before, length: values.len() as u64, dtype })
     }
 
     fn slice(&self) -> BufferSlice<'_> {
-        self.buffer.slice(self.before * ELEMENT..(self.before + self.length) * ELEMENT)
+        let size = self.dtype.size();
+        self.buffer.slice(self.before * size..(self.before + self.length) * size)
     }
 }
 
@@ -234,7 +254,8 @@ impl Stage<'_> {
         let bound = plan.bind_blocking(weights, &buffers)?;
         let first = self.execute(&bound)?;
         let second = self.execute(&bound)?;
-        Ok(Outcome::read(&first, &second, self.output.before as usize, self.output.length as usize))
+        let Span { before, length, dtype, .. } = self.output;
+        Ok(Outcome::read([&first, &second], before as usize, length as usize, pattern_bits(dtype)))
     }
 
     fn pack(&self, plan: &Plan) -> Result<Weights> {
@@ -259,7 +280,7 @@ impl Stage<'_> {
         encoder.copy_buffer_to_buffer(&self.blank, 0, &self.output.buffer, 0, self.blank.size());
         self.engine.queue().submit([encoder.finish()]);
         bound.run_blocking()?;
-        self.engine.read_blocking(self.output.buffer.slice(..))
+        self.engine.read_as_blocking(self.output.buffer.slice(..), self.output.dtype)
     }
 }
 
@@ -275,9 +296,9 @@ pub struct Outcome {
 
 impl Outcome {
     /// Takes apart the output buffer as two runs left it.
-    fn read(first: &[f32], second: &[f32], before: usize, length: usize) -> Self {
+    fn read([first, second]: [&[f32]; 2], before: usize, length: usize, pattern: u32) -> Self {
         let output = first.get(before..before + length).unwrap_or_default().to_vec();
-        let defect = defect(first, before, length).or_else(|| {
+        let defect = defect(first, before, length, pattern).or_else(|| {
             let differing = first.iter().zip(second).position(|(a, b)| a.to_bits() != b.to_bits())?;
             Some(format!(
                 "the second run gave other bits: {} became {} at output element {}",
@@ -291,12 +312,12 @@ impl Outcome {
 }
 
 /// The first thing that is wrong with an output buffer, whatever its values are.
-fn defect(buffer: &[f32], before: usize, length: usize) -> Option<String> {
+fn defect(buffer: &[f32], before: usize, length: usize, pattern: u32) -> Option<String> {
     let end = before + length;
     if buffer.len() < end {
         return Some(format!("{} elements were read back instead of at least {end}", buffer.len()));
     }
-    let untouched = |value: &f32| value.to_bits() == PATTERN;
+    let untouched = |value: &f32| value.to_bits() == pattern;
     if let Some(index) = buffer[..before].iter().rposition(|value| !untouched(value)) {
         return Some(format!("element {} before the output was overwritten with {}", before - index, buffer[index]));
     }
@@ -319,12 +340,12 @@ mod tests {
     }
 
     fn defect_of(buffer: &[f32]) -> Option<String> {
-        Outcome::read(buffer, buffer, BEFORE, 3).defect
+        Outcome::read([buffer, buffer], BEFORE, 3, PATTERN).defect
     }
 
     #[test]
     fn a_good_run_has_no_defect() {
-        let outcome = Outcome::read(&buffer(), &buffer(), BEFORE, 3);
+        let outcome = Outcome::read([&buffer(), &buffer()], BEFORE, 3, PATTERN);
         assert_eq!(outcome, Outcome { output: vec![1.0, -0.0, 3.0], defect: None });
     }
 
@@ -356,7 +377,7 @@ mod tests {
     fn other_bits_in_a_second_run_show() {
         let mut second = buffer();
         second[4] = 0.0;
-        let defect = Outcome::read(&buffer(), &second, BEFORE, 3).defect.unwrap();
+        let defect = Outcome::read([&buffer(), &second], BEFORE, 3, PATTERN).defect.unwrap();
         assert!(defect.contains("second run") && defect.contains("element 1"), "{defect}");
     }
 
@@ -368,7 +389,7 @@ mod tests {
     #[test]
     fn no_outputs_are_no_defect() {
         let buffer = guarded(&[], 4, 4);
-        assert_eq!(Outcome::read(&buffer, &buffer, 4, 0), Outcome { output: Vec::new(), defect: None });
+        assert_eq!(Outcome::read([&buffer, &buffer], 4, 0, PATTERN), Outcome { output: Vec::new(), defect: None });
     }
 
     #[test]
