@@ -11,6 +11,7 @@
 
 use crate::conv::PaddingMode;
 use crate::epilogue::Epilogue;
+use crate::layout::Layout;
 use crate::problem::{Axis, Op, Problem, greatest_common_divisor};
 use crate::ranges::INDEX_LIMIT;
 use crate::shape::MAX_AXES;
@@ -58,6 +59,18 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
+    /// Of a dense tensor in this order.
+    fn dense(layout: Layout, shape: [u32; 5]) -> Self {
+        let [_, channels, slices, rows, columns] = shape.map(u64::from);
+        match layout {
+            Layout::Nchw => Self::planar(shape),
+            Layout::Nhwc => {
+                let row = columns * channels;
+                Self { image: slices * rows * row, channel: 1, axes: [rows * row, row, channels] }
+            }
+        }
+    }
+
     /// Of a dense tensor with the columns (NCHW) last.
     pub fn planar([_, channels, slices, rows, columns]: [u32; 5]) -> Self {
         let [channels, slices, rows, columns] = [channels, slices, rows, columns].map(u64::from);
@@ -260,22 +273,22 @@ fn transposed(axis: &Axis, remainder: u32) -> Phase {
 
 fn pass(problem: &Problem, phases: [Phase; MAX_AXES]) -> Lowered {
     let (input, output) = (problem.input_shape().five(), problem.output_shape().five());
-    let input_steps = Steps::planar(input);
-    let dense = Steps::planar(output);
+    let input_steps = Steps::dense(problem.layout(), input);
+    let dense = Steps::dense(problem.layout(), output);
     let output_steps = Steps { axes: std::array::from_fn(|axis| dense.axes[axis] * phases[axis].output_step), ..dense };
     let first_output = (0..MAX_AXES).map(|axis| dense.axes[axis] * phases[axis].first_output).sum();
-    let [_, per_group, kernel @ ..] = problem.weight_shape().five().map(u64::from);
-    let taps: u64 = kernel.iter().product();
-    let tap_steps = [kernel[1] * kernel[2], kernel[2], 1];
+    let [outer, per_group, kernel @ ..] = problem.weight_shape().five().map(u64::from);
+    let [first_step, second_step, tap_step] =
+        problem.weight_layout().steps([outer, per_group, kernel.iter().product()]);
+    let tap_steps = [kernel[1] * kernel[2] * tap_step, kernel[2] * tap_step, tap_step];
     let [group_in, group_out] = [problem.in_channels_per_group(), problem.out_channels_per_group()];
-    let [outer, inner] = [per_group * taps, taps];
     let (outputs, inputs, of_group) = match problem.op() {
-        Op::Conv => (outer, inner, u64::from(group_out)),
-        Op::ConvTranspose => (inner, outer, u64::from(group_in)),
+        Op::Conv => (first_step, second_step, u64::from(group_out)),
+        Op::ConvTranspose => (second_step, first_step, u64::from(group_in)),
     };
     let weight = WeightPlace {
         first: (0..MAX_AXES).map(|axis| phases[axis].first_tap * tap_steps[axis]).sum(),
-        groups: of_group * outer,
+        groups: of_group * first_step,
         outputs,
         inputs,
         taps: std::array::from_fn(|axis| phases[axis].tap_step * tap_steps[axis] as i64),

@@ -3,6 +3,7 @@
 use crate::conv::{Conv, ConvTranspose, Padding, PaddingMode};
 use crate::epilogue::Epilogue;
 use crate::error::{Error, Result};
+use crate::layout::{Layout, WeightLayout};
 use crate::shape::{MAX_AXES, Shape, shape_string};
 
 /// What kind of convolution.
@@ -183,7 +184,7 @@ pub(crate) enum PaddingName {
 
 /// A convolution applied to an input of one shape, with an [`Epilogue`]: checked, with every derived size.
 ///
-/// Tensors are row-major: input (N, C_in, spatial…), weight (C_out, C_in / groups, kernel…) or, of a transposed convolution,
+/// Tensors are row-major, unless another [`Layout`] is set: input (N, C_in, spatial…), weight (C_out, C_in / groups, kernel…) or, of a transposed convolution,
 /// (C_in, C_out / groups, kernel…), output (N, C_out, spatial…). There are one to three spatial axes, outermost first:
 /// columns, or rows and columns, or slices, rows and columns.
 ///
@@ -220,6 +221,8 @@ pub struct Problem {
     padding: [[u32; 2]; MAX_AXES],
     input: Shape,
     output: Shape,
+    layout: Layout,
+    weight_layout: WeightLayout,
     epilogue: Epilogue,
 }
 
@@ -271,6 +274,8 @@ impl Problem {
             padding: sides,
             input: Shape::new(input_shape.iter().copied()),
             output: Shape::new([]),
+            layout: Layout::default(),
+            weight_layout: WeightLayout::default(),
             epilogue: Epilogue::NONE,
         };
         problem.check_parameters()?;
@@ -311,6 +316,28 @@ impl Problem {
         Ok(Self { epilogue, ..self })
     }
 
+    /// The same problem with input, output and residual in this order in memory.
+    #[must_use]
+    pub fn with_layout(self, layout: Layout) -> Self {
+        Self { layout, ..self }
+    }
+
+    /// The same problem with a weight that comes in this order.
+    #[must_use]
+    pub fn with_weight_layout(self, weight_layout: WeightLayout) -> Self {
+        Self { weight_layout, ..self }
+    }
+
+    /// Order in memory of input, output and residual.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Order in memory of the weight as it comes.
+    pub fn weight_layout(&self) -> WeightLayout {
+        self.weight_layout
+    }
+
     /// The hyper-parameters.
     pub fn parameters(&self) -> Parameters {
         Parameters {
@@ -333,12 +360,13 @@ impl Problem {
         }
     }
 
-    /// The same convolution with the same epilogue, for an input of another shape.
+    /// The same convolution with the same epilogue and layouts, for an input of another shape.
     ///
     /// # Errors
     /// As [`Problem::new`].
     pub fn with_input(&self, input_shape: &[u32]) -> Result<Self> {
-        Self::from_parameters(&self.parameters(), input_shape)?.with_epilogue(self.epilogue)
+        let other = Self::from_parameters(&self.parameters(), input_shape)?.with_epilogue(self.epilogue)?;
+        Ok(Self { layout: self.layout, weight_layout: self.weight_layout, ..other })
     }
 
     /// The kind of convolution.

@@ -19,7 +19,8 @@
 //! | `g` | groups | 1 |
 //!
 //! Then options, each after a colon: `zeros`, `reflect`, `replicate` or `circular` (padding mode), `nobias`, and `transposed`
-//! for a transposed convolution, with its output padding if there is any: `transposed=1` or `transposed=1x0`.
+//! for a transposed convolution, with its output padding if there is any: `transposed=1` or `transposed=1x0`; `nhwc` where
+//! channels are last in memory, and `ohwi` or `hwio` for the order of the weight.
 //! Then the epilogue, each part after a plus sign: `residual`, and one activation: `relu`, `relu6`, `clip=MIN,MAX`,
 //! `leaky_relu=SLOPE`, `prelu`, `sigmoid`, `tanh`, `silu`, `gelu`, `gelu_tanh`, `hard_swish`, `elu=ALPHA`.
 
@@ -29,6 +30,7 @@ use std::str::FromStr;
 use crate::conv::PaddingMode;
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Error, Result};
+use crate::layout::{Layout, WeightLayout};
 use crate::problem::{AnyPadding, Op, PaddingName, Parameters, Problem};
 use crate::shape::MAX_AXES;
 
@@ -73,6 +75,12 @@ impl fmt::Display for Problem {
         }
         if self.padding_mode() != PaddingMode::Zeros {
             write!(f, ":{}", self.padding_mode())?;
+        }
+        if self.layout() != Layout::default() {
+            write!(f, ":{}", self.layout())?;
+        }
+        if self.weight_layout() != WeightLayout::default() {
+            write!(f, ":{}", self.weight_layout())?;
         }
         if !self.bias() {
             f.write_str(":nobias")?;
@@ -158,7 +166,9 @@ impl FromStr for Problem {
             bias: !options.nobias,
             padding_mode: options.padding_mode.unwrap_or_default(),
         };
-        Self::from_parameters(&parameters, &input)?.with_epilogue(epilogue)
+        let problem = Self::from_parameters(&parameters, &input)?.with_epilogue(epilogue)?;
+        let layout = options.layout.unwrap_or_default();
+        Ok(problem.with_layout(layout).with_weight_layout(options.weight_layout.unwrap_or_default()))
     }
 }
 
@@ -198,6 +208,8 @@ struct Options {
     output_padding: Option<Vec<u32>>,
     padding_mode: Option<PaddingMode>,
     nobias: bool,
+    layout: Option<Layout>,
+    weight_layout: Option<WeightLayout>,
 }
 
 /// Walks over the text; `at` is a byte offset that always lies on a character boundary.
@@ -314,13 +326,19 @@ impl<'a> Reader<'a> {
                 return Err(self.error("expected transposed once, alone or with =NUMBER for each axis"));
             }
             let word = self.word();
-            let fresh = match (word, PaddingMode::from_name(word)) {
-                (_, Some(found)) => options.padding_mode.replace(found).is_none(),
-                ("nobias", None) => !std::mem::replace(&mut options.nobias, true),
-                _ => {
-                    self.at = start;
-                    return Err(self.error("expected zeros, reflect, replicate, circular, nobias or transposed"));
-                }
+            let fresh = if let Some(mode) = PaddingMode::from_name(word) {
+                options.padding_mode.replace(mode).is_none()
+            } else if let Some(layout) = Layout::ALL.into_iter().find(|layout| layout.name() == word) {
+                options.layout.replace(layout).is_none()
+            } else if let Some(layout) = WeightLayout::ALL.into_iter().find(|layout| layout.name() == word) {
+                options.weight_layout.replace(layout).is_none()
+            } else if word == "nobias" {
+                !std::mem::replace(&mut options.nobias, true)
+            } else {
+                self.at = start;
+                return Err(self.error(
+                    "expected zeros, reflect, replicate, circular, nobias, transposed, nchw, nhwc, oihw, ohwi or hwio",
+                ));
             };
             if !fresh {
                 self.at = start;
@@ -403,6 +421,7 @@ mod tests {
         round_trip("n1c4z5h6w7o6k3x1x2s1x2x3p1x0x2d2");
         round_trip("n1c4h5w6o6k3s2p1:transposed=1x0:nobias+relu");
         round_trip("n1c4w6o6k3s2psame:transposed");
+        round_trip("n1c4h5w6o6k3p1:nhwc:hwio:nobias");
     }
 
     #[test]
@@ -415,7 +434,7 @@ mod tests {
     fn errors_point_at_the_place() {
         for (text, position, part) in [
             ("n1c64h56w56o64", 15, "\"k\""),
-            ("n1c64h56w56o64k3z1", 17, "expected one of"),
+            ("n1c64h56w56o64k3y1", 17, "expected one of"),
             ("n1c64h56w56o64k3k3", 17, "twice"),
             ("n1c64h56w56o64k-3", 16, "without a sign"),
             ("n1c64h56w56o64k99999999999", 16, "4294967295"),

@@ -7,6 +7,7 @@
 
 mod blocks;
 mod fold;
+mod planar;
 mod scatter;
 mod single;
 
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::problem::{Op, Problem};
 use crate::tensors::{Tensors, check_length};
 use blocks::Sweep;
+use planar::Planar;
 use scatter::Scatter;
 
 /// The exact-enough result of a problem, and how far a float32 kernel may be from it.
@@ -29,7 +31,7 @@ use scatter::Scatter;
 /// [error](crate::Activation::error_bound) and one rounding of the result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
-    /// The outputs, (N, C_out, spatial…); those of [`convolve_at`] in the order of its indices.
+    /// The outputs, (N, C_out, spatial…) in the problem's layout; those of [`convolve_at`] in the order of its indices.
     pub values: Vec<f64>,
     /// The hard bound on a kernel's absolute error, for each output.
     pub bounds: Vec<f64>,
@@ -68,10 +70,13 @@ pub fn convolve(problem: &Problem, tensors: &Tensors<'_>) -> Result<Reference> {
 fn convolve_on(threads: usize, problem: &Problem, tensors: &Tensors<'_>) -> Result<Reference> {
     tensors.check(problem)?;
     let result = Reference { values: allocate(problem)?, bounds: allocate(problem)? };
-    Ok(match problem.op() {
-        Op::Conv => share(threads, &Sweep::new(problem, tensors), result),
-        Op::ConvTranspose => share(threads, &Scatter::new(problem, tensors), result),
-    })
+    let planar = Planar::new(problem, tensors);
+    let (planar_problem, tensors) = (&planar.problem(), &planar.tensors());
+    let result = match problem.op() {
+        Op::Conv => share(threads, &Sweep::new(planar_problem, tensors), result),
+        Op::ConvTranspose => share(threads, &Scatter::new(planar_problem, tensors), result),
+    };
+    Ok(planar::in_order_of(problem, result))
 }
 
 /// Work that falls into tasks, each of which fills some outputs.
@@ -154,7 +159,7 @@ fn size(number: u32) -> usize {
     number as usize
 }
 
-/// Computes only the outputs at `indices` (positions in the row-major output, in any order), one after the other.
+/// Computes only the outputs at `indices` (positions in the output's memory, in any order), one after the other.
 ///
 /// For checking by samples what is too large to be checked whole.
 ///
@@ -162,6 +167,8 @@ fn size(number: u32) -> usize {
 /// What [`Tensors::check`] says, and [`Error::Parameter`] for an index beyond the outputs.
 pub fn convolve_at(problem: &Problem, tensors: &Tensors<'_>, indices: &[u64]) -> Result<Reference> {
     tensors.check(problem)?;
+    let planar = Planar::new(problem, tensors);
+    let (planar_problem, tensors) = (&planar.problem(), &planar.tensors());
     let mut result = Reference { values: Vec::new(), bounds: Vec::new() };
     for &index in indices {
         if index >= problem.output_len() {
@@ -171,7 +178,7 @@ pub fn convolve_at(problem: &Problem, tensors: &Tensors<'_>, indices: &[u64]) ->
                 required: format!("below the number of outputs, {}", problem.output_len()),
             });
         }
-        let (value, bound) = single::output(problem, tensors, index);
+        let (value, bound) = single::output(planar_problem, tensors, planar::index(problem, index));
         result.values.push(value);
         result.bounds.push(bound);
     }

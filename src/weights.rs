@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::{Pending, scoped};
 use crate::kernels::pack_source;
+use crate::layout::WeightLayout;
 use crate::lowered::{self, Lowered};
 use crate::pipelines::Layout;
 use crate::problem::{Op, Problem};
@@ -185,6 +186,7 @@ struct Key {
     slopes: bool,
     /// Of a transposed convolution, whose passes they decide.
     strides: Option<[Shape; 2]>,
+    layout: WeightLayout,
 }
 
 impl Key {
@@ -197,6 +199,7 @@ impl Key {
             bias: problem.bias(),
             slopes: Needs::of(problem).slopes,
             strides: (problem.op() == Op::ConvTranspose).then_some(strides),
+            layout: problem.weight_layout(),
         }
     }
 }
@@ -206,8 +209,9 @@ impl std::fmt::Display for Key {
         let with = |given| if given { "with" } else { "without" };
         write!(
             f,
-            "weight shape {:?}, groups {}, {} bias, {} slopes",
+            "weight shape {:?} ({}), groups {}, {} bias, {} slopes",
             self.shape,
+            self.layout,
             self.groups,
             with(self.bias),
             with(self.slopes)

@@ -2,15 +2,20 @@
 //! constants.
 
 use super::*;
+use crate::lowered::tests::one;
 
 #[path = "../../tests/common/wgsl.rs"]
 mod wgsl;
 
 const ACCESSES: [Access; 3] = [Access::Separate, Access::SharedBuffer, Access::ThroughOutput];
 
-fn problems() -> [Problem; 3] {
-    ["c3h9w9o5k3p1", "c4h9w9o8k2s2g2:reflect:nobias+residual", "c3h9w9o5k3+residual+prelu"]
-        .map(|text| text.parse().unwrap())
+fn problems() -> [Lowered; 4] {
+    ["c3h9w9o5k3p1", "c4h9w9o8k2s2g2:reflect:nobias+residual", "c3h9w9o5k3+residual+prelu", "c3z5h9w9o5k3p1s2"].map(one)
+}
+
+/// The first pass of a transposed convolution.
+fn transposed() -> Lowered {
+    lowered::passes(&"c3h9w9o5k4s2p1:transposed".parse().unwrap()).unwrap()[0]
 }
 
 /// Whether the module may write the storage variable.
@@ -25,8 +30,8 @@ fn shaders_for_every_kind_of_sharing_are_taken_by_every_back_end() {
     for (number, choice) in Choice::all().enumerate() {
         for (index, (input, residual)) in ACCESSES.iter().flat_map(|&i| ACCESSES.map(|r| (i, r))).enumerate() {
             // Problems take turns, and so do sums in one part and in several.
-            let problem = &problems()[(number + index / 3) % 3];
-            let name = format!("{} {} for {problem}, {input:?}, {residual:?}", choice.kernel, choice.name());
+            let problem = &problems()[(number + index / 3) % 4];
+            let name = format!("{} {} for {problem:?}, {input:?}, {residual:?}", choice.kernel, choice.name());
             let source =
                 unrolled(&choice.source(problem, Aliasing { input, residual }, index % 2 == 1).unwrap()).unwrap();
             let module = wgsl::translate(&source).unwrap_or_else(|message| panic!("{name}: {message}"));
@@ -41,7 +46,7 @@ fn shaders_for_every_kind_of_sharing_are_taken_by_every_back_end() {
 fn every_kind_of_sharing_is_another_shader() {
     // The whole source is the key of a pipeline, whose bind group layout depends on the kind of sharing.
     for choice in Choice::all() {
-        let [_, problem, _] = problems();
+        let [_, problem, ..] = problems();
         let mut sources: Vec<String> = ACCESSES
             .iter()
             .flat_map(|&input| ACCESSES.map(|residual| Aliasing { input, residual }))
@@ -82,7 +87,7 @@ fn the_host_sets_every_constant_of_a_kernel() {
 #[test]
 fn the_host_sets_every_common_constant() {
     // The generic variants leave those of the configuration at what the file has: no code of theirs depends on them.
-    let [_, problem, _] = problems();
+    let [_, problem, ..] = problems();
     let choice = Kernel::Direct.variant("c4x8").unwrap();
     let source = choice.source(&problem, Aliasing::default(), false).unwrap();
     for line in [
@@ -94,6 +99,9 @@ fn the_host_sets_every_common_constant() {
         "const DILATION_H: u32 = 1u;",
         "const DILATION_W: u32 = 1u;",
         "const PADDING_MODE: u32 = 1u;",
+        "const DEEP: bool = false;",
+        "const INPUT_DENSE: bool = true;",
+        "const OUTPUT_DENSE: bool = true;",
         "const ACTIVATION: u32 = 0u;",
         "const HAS_BIAS: bool = false;",
         "const HAS_RESIDUAL: bool = true;",
@@ -103,7 +111,7 @@ fn the_host_sets_every_common_constant() {
     ] {
         assert!(source.contains(&format!("\n{line}\n")), "{line}");
     }
-    assert_eq!(settable(COMMON).len(), 14, "a new constant belongs into the list above");
+    assert_eq!(settable(COMMON).len(), 17, "a new constant belongs into the list above");
 }
 
 #[test]
@@ -129,11 +137,11 @@ fn workgroup_memory_is_what_the_host_says() {
 
 #[test]
 fn the_addition_of_partial_sums_is_taken_by_every_back_end() {
-    for problem in problems() {
+    for problem in problems().into_iter().chain([transposed()]) {
         for residual in ACCESSES {
             let source = reduce_source(&problem, residual).unwrap();
             let module =
-                wgsl::translate(&source).unwrap_or_else(|message| panic!("{problem}, {residual:?}: {message}"));
+                wgsl::translate(&source).unwrap_or_else(|message| panic!("{problem:?}, {residual:?}: {message}"));
             assert_eq!(is_writable(&module, "residual"), residual == Access::SharedBuffer);
             let [size, ..] = module.entry_points[0].workgroup_size;
             assert_eq!(u64::from(size), REDUCE_WORKGROUP);
@@ -158,11 +166,11 @@ fn split_sums_are_covered_once() {
         // One tile, 63 slices: of 15 parts the last two would have none.
         ("c56h6w6o8k3", 13, 40),
     ] {
-        let problem: Problem = text.parse().unwrap();
-        let tiling = choice.tiling(&problem).unwrap();
+        let pass = one(text);
+        let tiling = choice.tiling(&pass).unwrap();
         assert_eq!((tiling.splits, tiling.split_length), (splits, length), "{text}");
-        let sum = problem.sum_length();
+        let sum = pass.sum_length();
         assert!(u64::from(splits * length) >= sum && u64::from((splits - 1) * length) < sum, "{text}");
-        assert_eq!(choice.workspace(&problem), u64::from(splits) * problem.output_len() * 4, "{text}");
+        assert_eq!(choice.workspace(&[pass]), u64::from(splits) * pass.outputs() * 4, "{text}");
     }
 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::bind::Bound;
 use crate::error::Error;
 use crate::kernels::Aliasing;
+use crate::lowered;
 use crate::plan::Plan;
 use crate::select::PlanOptions;
 use crate::timer::Sample;
@@ -57,7 +58,8 @@ impl Bench for &Fake<'_> {
         let (kernel, variant) = (Some(choice.kernel), Some(choice.name().to_owned()));
         let mut plan = engine.plan(problem, &PlanOptions { kernel, variant, checks: Some(checks) }).await?;
         if choice.name() == self.damaged {
-            let source = choice.source(problem, Aliasing::default(), false)?;
+            let source =
+                choice.source(&lowered::passes(problem).map_err(Error::Internal)?[0], Aliasing::default(), false)?;
             match self.damage {
                 Damage::None => {}
                 Damage::ShortSums => plan.shorten_sums(),
