@@ -36,16 +36,16 @@ impl DType {
         }
     }
 
-    /// The bytes of these numbers as elements of this type, each rounded to the nearest.
-    pub(crate) fn encode(self, numbers: &[f32]) -> std::borrow::Cow<'_, [u8]> {
+    /// The bytes of these numbers as elements of this type, each rounded to the nearest (ties to even).
+    pub fn encode(self, numbers: &[f32]) -> std::borrow::Cow<'_, [u8]> {
         match self {
             Self::F32 => bytemuck::cast_slice(numbers).into(),
             Self::F16 => numbers.iter().flat_map(|&number| f16::from_f32(number).to_le_bytes()).collect(),
         }
     }
 
-    /// The numbers that these bytes hold.
-    pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
+    /// The numbers that these bytes hold; bytes behind the last whole element are left out.
+    pub fn decode(self, bytes: &[u8]) -> Vec<f32> {
         match self {
             Self::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
             Self::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
+use wgpu_conv::DType;
 
 /// A tensor as it lies in a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,16 +17,23 @@ pub struct FileTensor {
 }
 
 impl FileTensor {
-    /// The elements, if the dtype is float32.
-    pub fn to_f32(&self) -> Option<Vec<f32>> {
-        (self.dtype == Dtype::F32).then(|| self.elements(f32::from_le_bytes))
+    /// The elements, if they are of this type.
+    pub fn to_f32(&self, dtype: DType) -> Option<Vec<f32>> {
+        let wanted = match dtype {
+            DType::F32 => Dtype::F32,
+            DType::F16 => Dtype::F16,
+            _ => return None,
+        };
+        (self.dtype == wanted).then(|| dtype.decode(&self.bytes))
     }
 
-    /// The elements, if the dtype is float32 or float64.
+    /// The elements, if they are floats of 16, 32 or 64 bits.
     pub fn to_f64(&self) -> Option<Vec<f64>> {
+        let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
         match self.dtype {
             Dtype::F64 => Some(self.elements(f64::from_le_bytes)),
-            _ => self.to_f32().map(|values| values.into_iter().map(f64::from).collect()),
+            Dtype::F16 => self.to_f32(DType::F16).map(wide),
+            _ => self.to_f32(DType::F32).map(wide),
         }
     }
 
@@ -123,10 +131,10 @@ mod tests {
         data.extend(0.1_f64.to_le_bytes());
         let file = TensorFile::parse(&file(header, &data)).unwrap();
         assert_eq!(file.names().collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(file.get("a").unwrap().to_f32().unwrap(), [1.5, -2.0]);
+        assert_eq!(file.get("a").unwrap().to_f32(DType::F32).unwrap(), [1.5, -2.0]);
         assert_eq!(file.get("a").unwrap().to_f64().unwrap(), [1.5, -2.0]);
         assert_eq!(file.get("b").unwrap().to_f64().unwrap(), [0.1]);
-        assert_eq!(file.get("b").unwrap().to_f32(), None);
+        assert_eq!(file.get("b").unwrap().to_f32(DType::F32), None);
         assert!(file.get("c").is_none());
     }
 

@@ -118,9 +118,10 @@ impl Prepared {
             data = data.slopes(slopes);
         }
         let weights = plan.weights_blocking(&data)?;
-        let input = engine.buffer_from("input", tensors.input)?;
-        let output = engine.buffer_zeroed("output", problem.output_len())?;
-        let residual = tensors.residual.map(|data| engine.buffer_from("residual", data)).transpose()?;
+        let dtype = problem.dtype();
+        let input = engine.buffer_from_as("input", tensors.input, dtype)?;
+        let output = engine.buffer_zeroed_as("output", problem.output_len(), dtype)?;
+        let residual = tensors.residual.map(|data| engine.buffer_from_as("residual", data, dtype)).transpose()?;
         let mut buffers = Buffers::new(input.slice(..), output.slice(..));
         if let Some(residual) = &residual {
             buffers = buffers.residual(residual.slice(..));
@@ -142,11 +143,11 @@ impl Prepared {
     /// Runs it, waits, and reads the output back.
     pub fn run(&self, engine: &Engine) -> Result<Vec<f32>> {
         self.bound.run_blocking()?;
-        if self.plan.problem().output_len() == 0 {
-            // The buffer is not empty: there are no empty buffers.
-            return Ok(Vec::new());
-        }
-        Ok(engine.read_blocking(self.output.slice(..))?)
+        let problem = self.plan.problem();
+        let mut output = engine.read_as_blocking(self.output.slice(..), problem.dtype())?;
+        // The buffer is not empty, and ends with a whole word.
+        output.truncate(problem.output_len() as usize);
+        Ok(output)
     }
 }
 

@@ -17,7 +17,7 @@ pub struct WholeCall {
     /// Mapped for writing between calls.
     upload: wgpu::Buffer,
     download: wgpu::Buffer,
-    result: Vec<f32>,
+    result: Vec<u8>,
 }
 
 impl WholeCall {
@@ -25,7 +25,8 @@ impl WholeCall {
     pub fn new(engine: &Engine, prepared: &Prepared) -> Result<Self> {
         let problem = prepared.plan.problem();
         ensure!(problem.output_len() > 0, "there are no outputs to measure (the batch is 0)");
-        let [input_bytes, output_bytes] = [problem.input_len(), problem.output_len()].map(|elements| 4 * elements);
+        let [input_bytes, output_bytes] = [problem.input_len(), problem.output_len()]
+            .map(|elements| (problem.dtype().size() * elements).next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT));
         let device = engine.device();
         let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation]
             .map(|filter| device.push_error_scope(filter));
@@ -47,13 +48,13 @@ impl WholeCall {
             output: prepared.output().clone(),
             upload,
             download,
-            result: vec![0.0; problem.output_len() as usize],
+            result: vec![0; output_bytes as usize],
         })
     }
 
     /// One call: the input goes to the GPU, the convolution runs, and the output is on the host when this returns.
-    pub fn run(&mut self, input: &[f32]) -> Result<&[f32]> {
-        let bytes: &[u8] = bytemuck::cast_slice(input);
+    /// Both are elements of the problem's type as they lie in memory; the output may end with a few bytes more.
+    pub fn run(&mut self, bytes: &[u8]) -> Result<&[u8]> {
         ensure!(
             bytes.len() as u64 <= self.upload.size(),
             "the input has {} bytes; the problem's has {}",
@@ -61,10 +62,10 @@ impl WholeCall {
             self.upload.size()
         );
         if !bytes.is_empty() {
-            self.upload.get_mapped_range_mut(..bytes.len() as u64)?.copy_from_slice(bytes);
+            self.upload.get_mapped_range_mut(..)?.slice(..bytes.len()).copy_from_slice(bytes);
         }
         self.upload.unmap();
-        self.submit(bytes.len() as u64)?;
+        self.submit((bytes.len() as u64).next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT))?;
         let (sender, receiver) = mpsc::channel();
         let [read, write] = [sender.clone(), sender];
         // Nobody listens any more only if this call has failed already.
@@ -74,7 +75,7 @@ impl WholeCall {
         for _ in 0..2 {
             receiver.try_recv().context("the GPU is done, and a buffer is still not mapped")??;
         }
-        bytemuck::cast_slice_mut(&mut self.result).copy_from_slice(&self.download.get_mapped_range(..)?);
+        self.result.copy_from_slice(&self.download.get_mapped_range(..)?);
         self.download.unmap();
         Ok(&self.result)
     }

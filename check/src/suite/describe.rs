@@ -12,6 +12,14 @@ pub(super) struct Shapes {
     pub residual: Option<Value>,
 }
 
+/// What kind of convolution a case is, over how many spatial axes, of what.
+#[derive(Clone, Copy)]
+pub(super) struct Kind {
+    pub op: Op,
+    pub dimensions: usize,
+    pub dtype: DType,
+}
+
 /// A case as a problem.
 pub(super) struct Described {
     pub problem: Problem,
@@ -35,8 +43,7 @@ const SIZE: &str = "a whole number from 0 to 4294967295";
 /// says (`dimensions`), and what goes with it.
 pub(super) fn describe(
     case: &Map<String, Value>,
-    op: Op,
-    dimensions: usize,
+    Kind { op, dimensions, dtype }: Kind,
     shapes: &Shapes,
     activation: (Activation, Option<Value>),
 ) -> Result<Described> {
@@ -60,7 +67,8 @@ pub(super) fn describe(
     };
     let (activation, slopes) = activation;
     let problem = Problem::from_parameters(&parameters, &sizes("input", &shapes.input)?)?
-        .with_epilogue(Epilogue { residual: shapes.residual.is_some(), activation })?;
+        .with_epilogue(Epilogue { residual: shapes.residual.is_some(), activation })?
+        .with_dtype(dtype);
     if let Some(bias) = &shapes.bias {
         same_shape("bias", bias, &[problem.out_channels()])?;
     }
