@@ -7,6 +7,7 @@ mod numbers;
 mod panel;
 mod planes;
 mod probe;
+mod spread;
 mod svg;
 mod windows;
 
@@ -25,6 +26,7 @@ pub fn all() -> Result<Vec<(&'static str, String)>> {
         ("groups.svg", channels::groups()?),
         ("bias.svg", numbers::bias()?),
         ("padding_mode.svg", windows::padding_mode()?),
+        ("transposed.svg", spread::transposed()?),
         ("epilogue.svg", numbers::epilogue()?),
     ])
 }

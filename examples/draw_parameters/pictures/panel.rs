@@ -1,7 +1,5 @@
-//! A panel: one padded input, an arrow, and the output, with up to two outputs highlighted together with what they read.
+//! A panel: two grids with an arrow in between, a title above and notes below; and pictures that consist of panels.
 
-use super::Result;
-use super::probe::Taps;
 use super::svg::{Cell, Kind, Mark, Svg, Type};
 
 /// Side of a cell, in pixels.
@@ -10,92 +8,49 @@ const GAP: i32 = 50;
 const HEAD: i32 = 44;
 const LEFT: i32 = 20;
 
+/// Cells in row-major order.
+pub struct Grid {
+    pub columns: usize,
+    pub cells: Vec<Cell>,
+}
+
+impl Grid {
+    /// Rows and columns.
+    fn size(&self) -> [i32; 2] {
+        [self.cells.len().div_ceil(self.columns.max(1)) as i32, self.columns as i32]
+    }
+}
+
 pub struct Panel {
-    title: String,
-    taps: Taps,
-    /// Outputs (row, column) to highlight, at most two.
-    marks: Vec<[usize; 2]>,
-    letters: bool,
-    notes: Vec<String>,
+    pub title: String,
+    /// The problem string.
+    pub code: String,
+    pub left: Grid,
+    pub right: Grid,
+    pub notes: Vec<String>,
 }
 
 impl Panel {
-    pub fn new(title: &str, problem: &str, marks: &[[usize; 2]]) -> Result<Self> {
-        let taps = Taps::of(problem)?;
-        let [_, _, _, height, width] = taps.problem.input_shape().five();
-        let [_, _, _, rows, columns] = taps.problem.output_shape().five();
-        let [tall, wide] = taps.padded;
-        let padded = if taps.padded == [height as usize, width as usize] {
-            String::new()
-        } else {
-            format!(", padded {tall} × {wide}")
-        };
-        let sizes = format!("{height} × {width}{padded} → {rows} × {columns}");
-        Ok(Self { title: title.into(), taps, marks: marks.to_vec(), letters: false, notes: vec![sizes] })
-    }
-
-    /// Names each input cell with a letter, and each padded cell with that of the cell whose value it has.
-    pub fn letters(self) -> Self {
-        Self { letters: true, ..self }
-    }
-
-    pub fn note(mut self, note: impl FnOnce(&Taps) -> String) -> Self {
-        self.notes.push(note(&self.taps));
-        self
-    }
-
-    fn output_size(&self) -> [i32; 2] {
-        let [_, _, _, rows, columns] = self.taps.problem.output_shape().five();
-        [rows as i32, columns as i32]
-    }
-
     /// Width and height in pixels.
     fn size(&self) -> [i32; 2] {
-        let ([rows, columns], [out_rows, out_columns]) = (self.taps.padded.map(|n| n as i32), self.output_size());
-        let texts = [Type::Title.width(&self.title), Type::Code.width(&self.taps.problem.to_string())];
+        let ([rows, columns], [out_rows, out_columns]) = (self.left.size(), self.right.size());
+        let texts = [Type::Title.width(&self.title), Type::Code.width(&self.code)];
         let notes = self.notes.iter().map(|note| Type::Note.width(note));
         let widest = texts.into_iter().chain(notes).max().unwrap_or(0);
         let height = HEAD + rows.max(out_rows) * CELL + 20 * self.notes.len() as i32;
         [widest.max((columns + out_columns) * CELL + GAP), height]
     }
 
-    fn mark(&self, belongs: impl Fn(usize) -> bool) -> Mark {
-        let columns = self.output_size()[1] as usize;
-        let hit = |n: usize| self.marks.get(n).is_some_and(|&[row, column]| belongs(row * columns + column));
-        match (hit(0), hit(1)) {
-            (false, false) => Mark::None,
-            (true, false) => Mark::First,
-            (false, true) => Mark::Second,
-            (true, true) => Mark::Both,
-        }
-    }
-
-    fn input_cell(&self, cell: usize) -> Cell {
-        let kind = if self.taps.is_input(cell) { Kind::Input } else { Kind::Padding };
-        let drawn = Cell::new(kind)
-            .unread(!self.taps.is_read(cell))
-            .mark(self.mark(|output| self.taps.reads[output].contains(&cell)));
-        match self.taps.source[cell] {
-            Some(source) if self.letters => drawn.label(letter(source)),
-            None => drawn.label(0),
-            _ => drawn,
-        }
-    }
-
     fn draw(&self, svg: &mut Svg, x: i32, y: i32) {
         svg.text(x, y + 14, Type::Title, &self.title);
-        svg.text(x, y + 32, Type::Code, &self.taps.problem.to_string());
-        let ([rows, columns], [out_rows, out_columns]) = (self.taps.padded.map(|n| n as i32), self.output_size());
+        svg.text(x, y + 32, Type::Code, &self.code);
+        let ([rows, columns], [out_rows, _]) = (self.left.size(), self.right.size());
         let (top, height) = (y + HEAD, rows.max(out_rows) * CELL);
-        let input: Vec<Cell> = (0..self.taps.source.len()).map(|cell| self.input_cell(cell)).collect();
-        svg.grid(x, top + (height - rows * CELL) / 2, CELL, columns as usize, &input);
+        svg.grid(x, top + (height - rows * CELL) / 2, CELL, self.left.columns, &self.left.cells);
         let middle = top + height / 2;
         let right = x + columns * CELL;
         svg.arrow([right + 12, middle], [right + GAP - 12, middle]);
-        let output: Vec<Cell> = (0..self.taps.reads.len())
-            .map(|output| Cell::new(Kind::Output).mark(self.mark(|marked| marked == output)))
-            .collect();
-        svg.grid(right + GAP, top + (height - out_rows * CELL) / 2, CELL, out_columns as usize, &output);
+        svg.grid(right + GAP, top + (height - out_rows * CELL) / 2, CELL, self.right.columns, &self.right.cells);
         for (line, note) in self.notes.iter().enumerate() {
             svg.text(x, top + height + 19 + 20 * line as i32, Type::Note, note);
         }
@@ -103,16 +58,22 @@ impl Panel {
 
     /// Whether a cell of this kind occurs, for the legend.
     fn has(&self, test: impl Fn(&Cell) -> bool) -> bool {
-        (0..self.taps.source.len()).any(|cell| test(&self.input_cell(cell)))
+        self.left.cells.iter().chain(&self.right.cells).any(test)
     }
 }
 
-fn letter(index: usize) -> char {
-    char::from_u32('a' as u32 + index as u32).unwrap_or('?')
+/// The words of a legend, for the cells of which there are some.
+pub struct Words {
+    /// Which kind of cell is highlighted first, and which follows from that.
+    pub marked: [Kind; 2],
+    pub padding: &'static str,
+    pub unread: &'static str,
+    pub first: &'static str,
+    pub both: &'static str,
 }
 
 /// Draws panels in rows of `columns`, and a legend of what occurs in them.
-pub fn draw_panels(panels: &[Panel], columns: usize) -> Svg {
+pub fn draw_panels(panels: &[Panel], columns: usize, words: &Words) -> Svg {
     let mut svg = Svg::default();
     let widths: Vec<i32> = (0..columns)
         .map(|column| panels.iter().skip(column).step_by(columns).map(|panel| panel.size()[0]).max().unwrap_or(0))
@@ -126,19 +87,20 @@ pub fn draw_panels(panels: &[Panel], columns: usize) -> Svg {
         }
         y += row.iter().map(|panel| panel.size()[1]).max().unwrap_or(0) + 26;
     }
-    let several = panels.iter().any(|panel| panel.marks.len() > 1);
+    let some = |test: &dyn Fn(&Cell) -> bool| panels.iter().any(|panel| panel.has(test));
+    let [marked, following] = words.marked.map(Cell::new);
     let mut legend = vec![(Cell::new(Kind::Input), "input")];
-    if panels.iter().any(|panel| panel.has(|cell| cell.kind == Kind::Padding)) {
-        legend.push((Cell::new(Kind::Padding), "padding"));
+    if some(&|cell| cell.kind == Kind::Padding) {
+        legend.push((Cell::new(Kind::Padding), words.padding));
     }
-    if panels.iter().any(|panel| panel.has(|cell| cell.unread)) {
-        legend.push((Cell::new(Kind::Input).unread(true), "read by no output"));
+    if some(&|cell| cell.unread) {
+        legend.push((Cell::new(Kind::Input).unread(true), words.unread));
     }
     legend.push((Cell::new(Kind::Output), "output"));
-    legend.push((Cell::new(Kind::Output).mark(Mark::First), "one output, and the cells it reads"));
-    if several {
-        legend.push((Cell::new(Kind::Output).mark(Mark::Second), "the next one"));
-        legend.push((Cell::new(Kind::Input).mark(Mark::Both), "read by both"));
+    legend.push((marked.clone().mark(Mark::First), words.first));
+    if some(&|cell| cell.mark == Mark::Second) {
+        legend.push((marked.mark(Mark::Second), "the next one"));
+        legend.push((following.mark(Mark::Both), words.both));
     }
     svg.legend(&legend);
     svg

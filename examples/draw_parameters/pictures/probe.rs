@@ -4,7 +4,7 @@
 //! 1, 2, 3, … and a weight that is 1 at one tap and 0 elsewhere make each output the number of the cell which that tap read
 //! (0: a zero of the padding).
 
-use wgpu_conv::{AnyPadding, Parameters, Problem, Tensors, reference};
+use wgpu_conv::{AnyPadding, Op, Parameters, Problem, Tensors, reference};
 
 use super::Result;
 
@@ -73,16 +73,69 @@ impl Taps {
 
     /// Whether a padded cell belongs to the input itself.
     pub fn is_input(&self, cell: usize) -> bool {
-        let position = [cell / self.padded[1], cell % self.padded[1]];
-        let sizes = &self.problem.input_shape()[2..];
-        let mut axes = position.into_iter().zip(self.problem.padding()).zip(sizes);
-        axes.all(|((position, [before, _]), size)| (*before..before + size).contains(&(position as u32)))
+        within(cell, self.padded[1], &self.problem, &self.problem.input_shape()[2..])
     }
 
     /// Whether any output reads a padded cell.
     pub fn is_read(&self, cell: usize) -> bool {
         self.reads.iter().any(|cells| cells.contains(&cell))
     }
+}
+
+/// What each input of a one-channel transposed problem is spread over.
+pub struct Spread {
+    pub problem: Problem,
+    /// Rows and columns of the output with what the padding leaves out.
+    pub covered: [usize; 2],
+    /// For each input, the cells of the whole that it adds to, one for each tap.
+    pub reaches: Vec<Vec<usize>>,
+}
+
+impl Spread {
+    /// Finds out about the problem written as `text`, which has one channel and a batch of one.
+    pub fn of(text: &str) -> Result<Self> {
+        let problem: Problem = text.parse()?;
+        let input = problem.input_shape();
+        if input[0] != 1 || input[1] != 1 || problem.out_channels() != 1 || problem.op() != Op::ConvTranspose {
+            return Err(format!("{text}: pictures of what is spread show one channel, transposed").into());
+        }
+        let whole = Parameters { padding: AnyPadding::Valid, ..problem.parameters() };
+        let whole = Problem::from_parameters(&whole, &input)?;
+        let [_, _, _, rows, columns] = whole.output_shape().five().map(|size| size as usize);
+        let mut spread =
+            Self { problem, covered: [rows, columns], reaches: vec![Vec::new(); input.elements() as usize] };
+        for tap in 0..problem.weight_len() as usize {
+            let read = read_by_tap(&whole, tap)?;
+            let kept: Vec<Option<usize>> =
+                (0..read.len()).filter(|&cell| spread.is_kept(cell)).map(|cell| read[cell]).collect();
+            if kept != read_by_tap(&problem, tap)? {
+                return Err(format!("{text}: padding does not leave out the cells at the edges").into());
+            }
+            for (cell, input) in read.into_iter().enumerate() {
+                if let Some(input) = input {
+                    spread.reaches[input].push(cell);
+                }
+            }
+        }
+        Ok(spread)
+    }
+
+    /// Whether a cell of the whole belongs to the output.
+    pub fn is_kept(&self, cell: usize) -> bool {
+        within(cell, self.covered[1], &self.problem, &self.problem.output_shape()[2..])
+    }
+
+    /// Whether any input reaches a cell of the whole.
+    pub fn is_reached(&self, cell: usize) -> bool {
+        self.reaches.iter().any(|cells| cells.contains(&cell))
+    }
+}
+
+/// Whether a cell of a grid with so many columns is in the part of these sizes that the padding surrounds.
+fn within(cell: usize, columns: usize, problem: &Problem, sizes: &[u32]) -> bool {
+    let position = [cell / columns, cell % columns];
+    let mut axes = position.into_iter().zip(problem.padding()).zip(sizes);
+    axes.all(|((position, [before, _]), size)| (*before..before + size).contains(&(position as u32)))
 }
 
 /// For each output of a one-channel problem, the input cell that one tap reads.

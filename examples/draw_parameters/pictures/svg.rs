@@ -30,6 +30,16 @@ pub enum Mark {
 }
 
 impl Mark {
+    /// What belongs to the first of two, to the second, or to both.
+    pub fn of(first: bool, second: bool) -> Self {
+        match (first, second) {
+            (false, false) => Self::None,
+            (true, false) => Self::First,
+            (false, true) => Self::Second,
+            (true, true) => Self::Both,
+        }
+    }
+
     fn color(self) -> &'static str {
         if self == Self::Second { "#b8a2ea" } else { "#f8b24a" }
     }
