@@ -132,11 +132,12 @@ impl Timed {
             weights = weights.bias(bias);
         }
         let weights = plan.weights_blocking(&weights)?;
-        let input = engine.buffer_from("input", &data.input)?;
-        let output = engine.buffer_zeroed("output", problem.output_len())?;
+        let dtype = problem.dtype();
+        let input = engine.buffer_from_as("input", &data.input, dtype)?;
+        let output = engine.buffer_zeroed_as("output", problem.output_len(), dtype)?;
         let bound = plan.bind_blocking(&weights, &Buffers::new(input.slice(..), output.slice(..)))?;
         let timing = measure(engine, &bound, 1)?;
-        check(problem, &data, &engine.read_blocking(output.slice(..))?)?;
+        check(problem, &data, &engine.read_as_blocking(output.slice(..), dtype)?)?;
         if !timing.on_gpu {
             eprintln!("{problem}: no timestamps that make sense; times are by the wall clock");
         }

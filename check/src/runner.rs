@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use wgpu_conv::wgpu::{Buffer, BufferSlice};
 use wgpu_conv::{
-    Bound, Buffers, Checks, DType, Engine, Error, Kernel, Packing, Plan, PlanOptions, Problem, Result, WeightData, Weights,
-    select, wgpu,
+    Bound, Buffers, Checks, DType, Engine, Error, Kernel, Packing, Plan, PlanOptions, Problem, Result, WeightData,
+    Weights, select, wgpu,
 };
 
 use crate::data::ProblemData;
@@ -196,14 +196,7 @@ struct Span {
 }
 
 impl Span {
-    fn upload(
-        engine: &Engine,
-        label: &str,
-        values: &[f32],
-        before: u64,
-        after: u64,
-        dtype: DType,
-    ) -> Result<Self> {
+    fn upload(engine: &Engine, label: &str, values: &[f32], before: u64, after: u64, dtype: DType) -> Result<Self> {
         let buffer = engine.buffer_from_as(label, &guarded(values, before, after), dtype)?;
         Ok(Self { buffer, before, length: values.len() as u64, dtype })
     }

@@ -135,18 +135,20 @@ fn measure(
     }
 
     let mut call = WholeCall::new(&engine, &prepared)?;
-    call.run(&data.input)?;
+    let input = problem.dtype().encode(&data.input);
+    call.run(&input)?;
     let start = Instant::now();
-    call.run(&data.input)?;
+    call.run(&input)?;
     let first = milliseconds(start);
     let runs = runs.map_or_else(|| ((2000.0 / first.max(0.1)) as usize).clamp(3, 20), |runs| runs as usize);
     let timing = timing::measure(&engine, &prepared.bound, runs)?;
     let mut wall = Vec::with_capacity(runs);
     for _ in 0..runs {
         let start = Instant::now();
-        let again = call.run(&data.input)?;
+        let again = call.run(&input)?;
         wall.push(milliseconds(start));
-        ensure!(same_bits(again, &output), "two runs of the same problem gave different results");
+        let again = problem.dtype().decode(again);
+        ensure!(same_bits(&again[..output.len()], &output), "two runs of the same problem gave different results");
     }
     let info = context.adapter.get_info();
     Ok(Row {

@@ -86,7 +86,8 @@ fn seed() -> u64 {
 struct Ready {
     prepared: Prepared,
     call: WholeCall,
-    input: Vec<f32>,
+    /// As it is uploaded.
+    input: Vec<u8>,
     clock: Option<GpuClock>,
 }
 
@@ -182,10 +183,13 @@ impl Server<'_> {
         let start = Instant::now();
         let prepared = Prepared::new(&engine, &problem, &tensors, &options)?;
         let mut call = WholeCall::new(&engine, &prepared)?;
-        call.run(&data.input)?;
+        let input = problem.dtype().encode(&data.input).into_owned();
+        call.run(&input)?;
         let first_use_ms = start.elapsed().as_secs_f64() * 1e3;
         let reference = data.reference(&problem)?;
-        let comparison = reference.compare(call.run(&data.input)?)?;
+        let mut output = problem.dtype().decode(call.run(&input)?);
+        output.truncate(problem.output_len() as usize);
+        let comparison = reference.compare(&output)?;
         if let Some(folder) = &request.folder {
             write_tensors(folder, &problem, &data, &reference)?;
         }
@@ -203,6 +207,9 @@ impl Server<'_> {
             "output_padding": problem.output_padding(),
             "dilation": problem.dilation(),
             "groups": problem.groups(),
+            "dtype": problem.dtype().name(),
+            "layout": problem.layout().name(),
+            "weight_layout": problem.weight_layout().name(),
             "bias": problem.bias(),
             "padding_mode": problem.padding_mode().name(),
             "residual": problem.epilogue().residual,
@@ -216,7 +223,7 @@ impl Server<'_> {
             "first_use_ms": first_use_ms,
         });
         let clock = GpuClock::new(&engine);
-        self.ready.insert(id, Ready { prepared, call, input: data.input, clock });
+        self.ready.insert(id, Ready { prepared, call, input, clock });
         Ok(answer)
     }
 }

@@ -2,7 +2,7 @@
 //! count, not even numbers.
 
 use serde_json::{Map, Value, json};
-use wgpu_conv::{Activation, AnyPadding, Epilogue, Error, Op, PaddingMode, Parameters, Problem, Result};
+use wgpu_conv::{Activation, AnyPadding, DType, Epilogue, Error, Op, PaddingMode, Parameters, Problem, Result};
 
 /// The shapes that a case gives, as JSON lists.
 pub(super) struct Shapes {
@@ -221,7 +221,8 @@ mod tests {
     }
 
     fn described(case: &Map<String, Value>, op: Op, shapes: &Shapes, dimensions: usize) -> Result<String> {
-        describe(case, op, dimensions, shapes, (Activation::Relu, None)).map(|described| described.problem.to_string())
+        describe(case, Kind { op, dimensions, dtype: DType::F32 }, shapes, (Activation::Relu, None))
+            .map(|described| described.problem.to_string())
     }
 
     #[test]

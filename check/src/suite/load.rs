@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use wgpu_conv::reference::Reference;
-use wgpu_conv::{Activation, Error, Op, Problem};
+use wgpu_conv::{Activation, DType, Error, Op, Problem};
 
-use super::describe::{self, Described, Shapes, Wanted};
+use super::describe::{self, Described, Kind, Shapes, Wanted};
 use super::{Content, SuiteCase, SuiteError, TensorCase};
 use crate::data::ProblemData;
 use crate::report::SkipKind;
@@ -39,8 +39,7 @@ pub(super) fn refusals(folder: &Path, json: &str) -> Result<Vec<SuiteCase>> {
             bias: entry.optional("bias_shape").cloned(),
             residual: entry.optional("residual_shape").cloned(),
         };
-        let described = activation
-            .and_then(|activation| describe::describe(entry.map, kind, &shapes, activation));
+        let described = activation.and_then(|activation| describe::describe(entry.map, kind, &shapes, activation));
         Ok(Content::Refusal(described.map(|described| described.problem)))
     })
 }
@@ -198,7 +197,8 @@ fn tensor_case(
         entry.error(format!("the expected tensor has dtype {:?}; it must be F16, F32 or F64", expected.dtype))
     })?;
     let bounds = entry.bounds(&expected_values)?;
-    let floats = |field: &str, tensor: Option<&FileTensor>| tensor.map(|t| entry.floats(t, field, kind.dtype)).transpose();
+    let floats =
+        |field: &str, tensor: Option<&FileTensor>| tensor.map(|t| entry.floats(t, field, kind.dtype)).transpose();
     let mut data = ProblemData {
         input: entry.floats(input, "input", kind.dtype)?,
         weight: entry.floats(weight, "weight", kind.dtype)?,
