@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use wgpu_conv::{PaddingMode, Problem, Sides, Tensors, reference};
+use wgpu_conv::{PaddingMode, Problem, Tensors, reference};
 
 #[path = "../examples/draw_parameters/pictures/mod.rs"]
 mod pictures;
@@ -88,11 +88,10 @@ fn numbers_in_the_tables_are_computed() -> Result<(), Box<dyn Error>> {
             continue;
         }
         let problem = parsed?;
-        let Sides { top, bottom, left, right } = problem.padding();
         let computed = match heading.as_str() {
             "weight" => tuple(&problem.weight_shape()),
             "output" => tuple(&problem.output_shape()),
-            "padding (top, bottom, left, right)" => tuple(&[top, bottom, left, right]),
+            "padding (top, bottom, left, right)" => tuple(problem.padding().as_flattened()),
             "receptive field" => tuple(&problem.receptive_field()),
             "products per output" => problem.sum_length().to_string(),
             "multiply-adds" => problem.macs().to_string(),
