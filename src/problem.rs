@@ -596,9 +596,10 @@ impl Problem {
                 let same = wide.div_ceil(stride);
                 (same, (same - 1) * stride + extent)
             }
-            // Every factor is below 2^32, so that no sum reaches 2^64.
+            // Every factor is below 2^32, so that each product fits; a sum that does not is beyond every limit anyway.
             Op::ConvTranspose => {
-                (wide * stride, ((wide - 1) * stride).saturating_add(extent) + u64::from(self.output_padding[axis]))
+                let more = extent.saturating_add(self.output_padding[axis].into());
+                (wide * stride, ((wide - 1) * stride).saturating_add(more))
             }
         };
         let [before, after] = match self.padding_name {

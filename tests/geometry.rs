@@ -1,6 +1,10 @@
-//! Shape arithmetic by brute force, and what `Problem::new` refuses, with the numbers that it names.
+//! Shape arithmetic by brute force, and what `Problem::new` refuses, with the numbers that it names. Of transposed
+//! convolutions: `geometry_transposed.rs`.
 
-use wgpu_conv::{Activation, Conv2d, Epilogue, Error, Padding, PaddingMode, Problem, Result, Sides, Tensors};
+use wgpu_conv::{
+    Activation, AnyPadding, Conv1d, Conv2d, Conv3d, Epilogue, Error, Op, Padding, PaddingMode, Parameters, Problem,
+    Result, Tensors,
+};
 
 /// How often the kernel fits on a padded axis: every position is tried.
 fn count_positions(padded: u32, kernel: u32, stride: u32, dilation: u32) -> u32 {
@@ -64,8 +68,7 @@ fn same_pads_as_little_as_gives_every_output() {
             for (padding, expected) in [(Padding::Same, [less, more]), (Padding::SameLower, [more, less])] {
                 let what = format!("{padding:?} axis {axis} size {size} k{kernel} s{stride} d{dilation}");
                 let problem = along(axis, size, kernel, stride, dilation, padding).unwrap();
-                let Sides { top, bottom, left, right } = problem.padding();
-                assert_eq!([[top, bottom], [left, right]][axis], expected, "{what}");
+                assert_eq!(problem.padding()[axis], expected, "{what}");
                 assert_eq!(problem.output_shape()[2 + axis], outputs, "{what}");
             }
         }
@@ -77,7 +80,8 @@ fn same_in_worked_examples() {
     let resolved = |size: u32, kernel: u32, stride: u32, dilation: u32, padding: Padding| {
         let conv = Conv2d::new(1, 1, [1, kernel]).stride([1, stride]).dilation([1, dilation]).padding(padding);
         let problem = Problem::new(&conv, [1, 1, 1, size]).unwrap();
-        (problem.output_shape()[3], problem.padding().left, problem.padding().right)
+        let [before, after] = problem.padding()[1];
+        (problem.output_shape()[3], before, after)
     };
     // The last of 3 outputs, 2 apart, ends at 2 · 2 + 3 = 7: one more than 6.
     assert_eq!(resolved(6, 3, 2, 1, Padding::Same), (3, 0, 1));
@@ -115,6 +119,100 @@ fn padding_modes_take_as_much_as_the_image_can_give() {
             assert_eq!(problem.output_shape(), [1, 1, 2000 + size, 2000 + size]);
         }
     }
+}
+
+/// Lines and volumes: each axis is what it is for an image, whichever one it is.
+#[test]
+fn every_axis_of_every_rank_is_alike() {
+    let mut numbers = [(5, 3, 1, 1, [1, 0]), (9, 2, 3, 2, [0, 2]), (6, 4, 2, 1, [2, 1])];
+    for _ in 0..3 {
+        numbers.rotate_left(1);
+        let axis = |axis: usize| {
+            let (size, kernel, stride, dilation, [before, after]) = numbers[axis];
+            count_positions(size + before + after, kernel, stride, dilation)
+        };
+        let [a, b, c] = numbers;
+        let volume = Conv3d::new(2, 3, [a.1, b.1, c.1]).stride([a.2, b.2, c.2]).dilation([a.3, b.3, c.3]);
+        let problem = Problem::new(&volume.padding([a.4, b.4, c.4]), [4, 2, a.0, b.0, c.0]).unwrap();
+        assert_eq!(problem.output_shape(), [4, 3, axis(0), axis(1), axis(2)]);
+        assert_eq!(problem.padding(), [a.4, b.4, c.4]);
+        assert_eq!(problem.sum_length(), 2 * 24);
+        assert_eq!(problem.receptive_field(), [a, b, c].map(|axis| u64::from(axis.3 * (axis.1 - 1) + 1)));
+        let line = Conv1d::new(2, 3, a.1).stride(a.2).dilation(a.3).padding([a.4]);
+        let problem = Problem::new(&line, [4, 2, a.0]).unwrap();
+        assert_eq!(problem.output_shape(), [4, 3, axis(0)]);
+        assert_eq!((problem.dimensions(), problem.kernel_size(), problem.stride()), (1, &[a.1][..], &[a.2][..]));
+    }
+    // Wav2vec's first layer and an inflated ResNet stem.
+    let audio = Problem::new(&Conv1d::new(1, 512, 10).stride(5), [1, 1, 16_000]).unwrap();
+    assert_eq!((audio.output_shape().to_vec(), audio.macs()), (vec![1, 512, 3199], 512 * 3199 * 10));
+    let video = Conv3d::new(3, 64, [3, 7, 7]).stride([1, 2, 2]).padding([1, 3, 3]);
+    assert_eq!(Problem::new(&video, [2, 3, 16, 112, 112]).unwrap().output_shape(), [2, 64, 16, 56, 56]);
+}
+
+/// Lists of the wrong length, which only [`Parameters`] can hold.
+#[test]
+fn wrong_ranks_are_named_with_their_numbers() {
+    let right = || Parameters {
+        padding: AnyPadding::Explicit(vec![[1, 1]; 3]),
+        ..Parameters::from_weight_shape(Op::Conv, &[6, 4, 3, 3, 3], 1).unwrap()
+    };
+    let volume = [1, 4, 8, 8, 8];
+    assert_eq!(Problem::from_parameters(&right(), &volume).unwrap().output_shape(), [1, 6, 8, 8, 8]);
+    let three = "it must be 3 numbers, one for each spatial axis";
+    let any = "required is two sizes and one for each of one to three spatial axes";
+    let cases = [
+        (Parameters { stride: vec![1; 2], ..right() }, &volume[..], format!("stride is 2 numbers; {three}")),
+        (Parameters { dilation: vec![], ..right() }, &volume, format!("dilation is 0 numbers; {three}")),
+        (
+            Parameters { output_padding: vec![0; 4], ..right() },
+            &volume,
+            format!("output_padding is 4 numbers; {three}"),
+        ),
+        (
+            Parameters { padding: AnyPadding::Explicit(vec![[0, 0]; 2]), ..right() },
+            &volume,
+            format!("padding is 2 numbers; {three}"),
+        ),
+        (
+            Parameters { kernel_size: vec![1; 4], ..right() },
+            &volume,
+            "kernel_size is 4 numbers; it must be one number for each of one to three spatial axes".into(),
+        ),
+        (
+            Parameters { kernel_size: vec![], ..right() },
+            &volume,
+            "kernel_size is 0 numbers; it must be one number for each of one to three spatial axes".into(),
+        ),
+        (
+            right(),
+            &[1, 4, 8, 8],
+            "input has shape (1, 4, 8, 8); required is (N, 4, D, H, W): the convolution has in_channels = 4".into(),
+        ),
+        (right(), &[], "input has shape (); required is (N, 4, D, H, W): the convolution has in_channels = 4".into()),
+        (right(), &[1, 4, 0, 8, 8], "input depth is 0; it must be at least 1".into()),
+        (
+            Parameters { kernel_size: vec![11, 3, 3], ..right() },
+            &volume,
+            "the output would have no slices: the kernel covers 11 (dilation included), \
+             but the input has 8 slices with 1 + 1 of padding"
+                .into(),
+        ),
+        (
+            Parameters { output_padding: vec![0, 0, 1], ..right() },
+            &volume,
+            "output_padding is 1; it must be 0: only transposed convolutions have it".into(),
+        ),
+    ];
+    for (parameters, input, message) in cases {
+        assert_eq!(Problem::from_parameters(&parameters, input).unwrap_err().to_string(), message);
+    }
+    for (shape, text) in [(&[6, 4][..], "(6, 4)"), (&[6], "(6)"), (&[6, 4, 3, 3, 3, 3], "(6, 4, 3, 3, 3, 3)")] {
+        let error = Parameters::from_weight_shape(Op::ConvTranspose, shape, 1).unwrap_err();
+        assert_eq!(error.to_string(), format!("weight has shape {text}; {any}"));
+    }
+    let error = Parameters::from_weight_shape(Op::ConvTranspose, &[6, 65536, 3], 65536).unwrap_err();
+    assert_eq!(error.to_string(), "the number of channels (65536 per group × 65536 groups) exceeds 4294967295");
 }
 
 #[test]
@@ -203,7 +301,7 @@ fn every_refusal_names_its_numbers() {
         ),
         (
             "n1c4h8w8o6k3q1".parse(),
-            "cannot read \"n1c4h8w8o6k3q1\" at character 13: expected one of the fields n c h w o k s p d g, or ':' or '+'",
+            "cannot read \"n1c4h8w8o6k3q1\" at character 13: expected one of the fields n c z h w o k s p d g, or ':' or '+'",
         ),
         ("n1c4h8w8o6k3g3".parse(), "groups is 3, which does not divide in_channels = 4"),
     ];

@@ -92,7 +92,7 @@ fn numbers_in_the_tables_are_computed() -> Result<(), Box<dyn Error>> {
             "weight" => tuple(&problem.weight_shape()),
             "output" => tuple(&problem.output_shape()),
             "padding (top, bottom, left, right)" | "padding (before and after each axis)" => {
-                tuple(&problem.padding().concat())
+                tuple(problem.padding().as_flattened())
             }
             "receptive field" => tuple(&problem.receptive_field()),
             "products per output" | "most products per output" => problem.sum_length().to_string(),

@@ -3,13 +3,13 @@
 #[path = "common/problems.rs"]
 mod problems;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use problems::{any_activation, any_problem, integer_problem};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use wgpu_conv::{Activation, Conv2d, Error, Padding, PaddingMode, Problem};
+use wgpu_conv::{Activation, AnyPadding, Error, Op, PaddingMode, Parameters, Problem};
 
 /// Reads a text that may be anything. An error of reading points at a character of it, or just past its end.
 fn read(text: &str) -> Result<Option<Problem>, TestCaseError> {
@@ -21,9 +21,11 @@ fn read(text: &str) -> Result<Option<Problem>, TestCaseError> {
             prop_assert!(!reason.is_empty());
             Ok(None)
         }
-        // Readable, but no convolution: the message names a number.
+        // Readable, but no convolution: the message names a number, or the padding mode that is none.
         Err(error) => {
-            prop_assert!(error.to_string().contains(|c: char| c.is_ascii_digit()), "{text:?}: {error}");
+            let message = error.to_string();
+            let named = message.contains(|c: char| c.is_ascii_digit()) || message.starts_with("padding_mode is ");
+            prop_assert!(named, "{text:?}: {message}");
             Ok(None)
         }
     }
@@ -54,6 +56,8 @@ fn slip() -> impl Strategy<Value = Slip> {
     let pieces = [
         "n",
         "c",
+        "z",
+        "h2",
         "k",
         "x",
         "s",
@@ -75,6 +79,8 @@ fn slip() -> impl Strategy<Value = Slip> {
         "samelower",
         "valid",
         ":circular",
+        ":transposed",
+        "=1x0",
         ":nobias",
         "+residual",
         "+relu",
@@ -128,16 +134,34 @@ proptest! {
 
     /// Also those with large numbers, which no strategy for running them would draw.
     #[test]
-    fn large_numbers_read_back(numbers in any::<[u32; 16]>(), shifts in prop::array::uniform16(0..32u32)) {
+    fn large_numbers_read_back(
+        numbers in any::<[u32; 24]>(),
+        shifts in prop::array::uniform24(0..32u32),
+        axes in 1..=3usize,
+        transposed in any::<bool>(),
+    ) {
         let number = |index: usize| numbers[index] >> shifts[index];
         // Small enough that most of them make a convolution.
         let few = |index: usize| (number(index) >> 16) + 1;
-        let conv = Conv2d::new(few(11), few(4), [few(5) % 16 + 1, few(6)])
-            .stride([number(7).max(1), number(8).max(1)])
-            .dilation([few(9), few(10) % 100 + 1])
-            .padding(Padding::sides(number(0), number(1), number(2), number(3)));
-        let input = [few(12), conv.in_channels, number(13).max(1), number(14).max(1)];
-        if let Ok(problem) = Problem::new(&conv, input) {
+        let list = |first: usize| (first..first + axes).map(|index| number(index).max(1)).collect::<Vec<u32>>();
+        let (op, out_channels) = if transposed { (Op::ConvTranspose, few(22)) } else { (Op::Conv, number(22).max(1)) };
+        let stride = list(3);
+        let parameters = Parameters {
+            op,
+            in_channels: few(21),
+            out_channels,
+            kernel_size: (0..axes).map(|index| few(index) % 16 + 1).collect(),
+            output_padding: stride.iter().map(|stride| u32::from(transposed) * (number(23) % stride)).collect(),
+            stride,
+            padding: AnyPadding::Explicit((9..9 + axes).map(|index| [number(index) >> 4, number(index + 3) >> 4]).collect()),
+            dilation: (6..6 + axes).map(|index| few(index) % 100 + 1).collect(),
+            groups: 1,
+            bias: true,
+            padding_mode: PaddingMode::Zeros,
+        };
+        let input = [vec![few(20), parameters.in_channels], list(15)].concat();
+        if let Ok(problem) = Problem::from_parameters(&parameters, &input) {
+            prop_assert_eq!(problem.parameters(), parameters);
             check_round_trip(&problem)?;
         }
     }
@@ -172,7 +196,7 @@ proptest! {
     fn any_text_is_read_or_refused(text in any::<String>()) {
         read(&text)?;
         // From the letters of the grammar alone, which come further.
-        let letters: Vec<char> = "nchwokspdgx,:+=0123456789".chars().collect();
+        let letters: Vec<char> = "nczhwokspdgx,:+=0123456789".chars().collect();
         let similar: String = text.chars().map(|letter| letters[letter as usize % letters.len()]).collect();
         read(&similar)?;
         let _ = text.parse::<Activation>();
@@ -180,9 +204,9 @@ proptest! {
 
     #[test]
     fn text_that_looks_right_is_read_or_refused(
-        text in "c[1-9]h[1-9][0-9]{0,9}w[1-9][0-9]?o[1-9]k[1-4](x[0-9]{1,2})?\
-                 (n[0-9]{1,5}|g[1-3]|[sd][0-9]{1,5}(x[1-9])?|p(same|samelower|valid|[0-9]{1,3}(,[0-9]){0,4})){0,4}\
-                 (:(zeros|reflect|nobias|x)){0,2}(\\+(residual|relu|clip=[0-9],[0-9.]{1,3}|elu=-?[0-9]|gelu)){0,2}"
+        text in "c[1-9](z[1-9])?(h[1-9][0-9]{0,9})?w[1-9][0-9]?o[1-9]k[1-4](x[0-9]{1,2}){0,2}\
+                 (n[0-9]{1,5}|g[1-3]|[sd][0-9]{1,5}(x[1-9]){0,2}|p(same|samelower|valid|[0-9]{1,3}(,[0-9]){0,6})){0,4}\
+                 (:(zeros|reflect|nobias|x|transposed(=[0-9](x[0-3]){0,2})?)){0,2}(\\+(residual|relu|clip=[0-9],[0-9.]{1,3}|elu=-?[0-9]|gelu)){0,2}"
     ) {
         if let Some(problem) = read(&text)? {
             check_round_trip(&problem)?;
@@ -212,43 +236,66 @@ fn activation_errors_name_what_was_given() {
 #[test]
 fn random_problems_cover_the_space() {
     let mut runner = TestRunner::deterministic();
-    let mut seen = HashSet::new();
-    for limit in [9, 1000, 100_000] {
+    let mut seen = BTreeSet::new();
+    for limit in [27, 1000, 100_000] {
         let strategy = any_problem(limit);
         for _ in 0..2000 {
             let problem = strategy.new_tree(&mut runner).unwrap().current().0;
-            assert!(problem.macs() <= limit, "{problem}");
-            let (conv, [n, c, h, w]) = (problem.conv(), problem.input_shape());
-            let Padding::Explicit(sides) = conv.padding else {
-                seen.insert(format!("{:?}", conv.padding));
+            assert!(problem.macs() <= limit && problem.output_len() <= limit, "{problem}");
+            let (kernel, stride, dilation) = (problem.kernel_size(), problem.stride(), problem.dilation());
+            let (shape, groups) = (problem.input_shape(), problem.groups());
+            let (n, c, size) = (shape[0], shape[1], &shape[2..]);
+            let transposed = problem.op() == Op::ConvTranspose;
+            let kind = if transposed { "transposed " } else { "" };
+            let AnyPadding::Explicit(sides) = problem.parameters().padding else {
+                seen.insert(format!("{kind}{:?}", problem.parameters().padding));
                 continue;
             };
+            let some = |test: &dyn Fn(usize) -> bool| (0..kernel.len()).any(test);
+            let every = |test: &dyn Fn(usize) -> bool| (0..kernel.len()).all(test);
+            let mode =
+                |mode: PaddingMode, side: usize| problem.padding_mode() == mode && some(&|axis| sides[axis][side] > 0);
             let facts = [
                 ("batch 0", n == 0),
                 ("no input channels", c == 0),
                 ("batches", n > 1),
-                ("one row", h == 1 && conv.kernel_size[0] == 1 && w > 1),
-                ("depthwise", conv.groups > 1 && conv.groups == c && c == conv.out_channels),
-                ("channel multiplier", conv.groups > 1 && conv.groups == c && c < conv.out_channels),
-                ("groups", conv.groups > 1 && conv.groups < c),
-                ("asymmetric", sides.top != sides.bottom && sides.left != sides.right),
-                ("padding beyond the kernel", sides.left > conv.kernel_size[1]),
-                ("padding beyond the image", sides.left > w),
-                ("strides differ", conv.stride[0] != conv.stride[1]),
-                ("stride beyond the kernel", conv.stride[1] > conv.kernel_size[1]),
-                ("dilation", conv.dilation[1] > 1 && conv.kernel_size[1] > 1),
-                ("padded reflection", conv.padding_mode == PaddingMode::Reflect && sides.left > 0),
-                ("padded replication", conv.padding_mode == PaddingMode::Replicate && sides.right > 0),
-                ("padded circle", conv.padding_mode == PaddingMode::Circular && sides.top > 0),
-                ("no bias", !conv.bias),
+                ("one axis", kernel.len() == 1),
+                ("one row", kernel.len() == 2 && size[0] == 1 && kernel[0] == 1 && size[1] > 1),
+                ("one slice", kernel.len() == 3 && size[0] == 1 && kernel[0] == 1 && size[1] > 1),
+                ("only slices have taps", kernel.len() == 3 && kernel[0] > 1 && kernel[1..] == [1, 1]),
+                ("depthwise", groups > 1 && groups == c && c == problem.out_channels()),
+                ("channel multiplier", groups > 1 && groups == c && c < problem.out_channels()),
+                ("groups", groups > 1 && groups < c),
+                ("asymmetric", every(&|axis| sides[axis][0] != sides[axis][1])),
+                ("padding beyond the kernel", some(&|axis| sides[axis][0] > kernel[axis])),
+                ("padding beyond the image", some(&|axis| sides[axis][0] > size[axis])),
+                ("strides differ", some(&|axis| stride[axis] != stride[0])),
+                ("stride beyond the kernel", some(&|axis| stride[axis] > kernel[axis])),
+                ("dilation", some(&|axis| dilation[axis] > 1 && kernel[axis] > 1)),
+                (
+                    "dilation that divides the stride",
+                    some(&|axis| dilation[axis] > 1 && stride[axis] == 2 * dilation[axis]),
+                ),
+                ("no bias", !problem.bias()),
                 ("residual", problem.epilogue().residual),
             ];
-            seen.extend(facts.into_iter().filter(|(_, found)| *found).map(|(name, _)| name.to_owned()));
+            let of_one_kind = [
+                ("padded reflection", mode(PaddingMode::Reflect, 0)),
+                ("padded replication", mode(PaddingMode::Replicate, 1)),
+                ("padded circle", mode(PaddingMode::Circular, 0)),
+                ("output padding", some(&|axis| problem.output_padding()[axis] > 0)),
+                ("output padding beyond the stride", some(&|axis| problem.output_padding()[axis] >= stride[axis])),
+            ];
+            let found = |facts: &[(&str, bool)], kind: &str| -> Vec<String> {
+                facts.iter().filter(|(_, found)| *found).map(|(name, _)| format!("{kind}{name}")).collect()
+            };
+            seen.extend(found(&facts, kind));
+            seen.extend(found(&of_one_kind, ""));
             seen.insert(problem.epilogue().activation.name().to_owned());
         }
     }
-    // 18 facts, 3 named paddings, 12 activations.
-    assert_eq!(seen.len(), 18 + 3 + 12, "{seen:?}");
+    // 19 facts and 3 named paddings of each kind, 5 facts of one kind, 12 activations.
+    assert_eq!(seen.len(), 2 * (19 + 3) + 5 + 12, "{seen:#?}");
 
     for _ in 0..20 {
         let mut tree = integer_problem(10_000).new_tree(&mut runner).unwrap();

@@ -1,59 +1,11 @@
-//! The CPU reference: worked by hand, against a brute-force loop, and against what convolutions must obey.
+//! The CPU reference worked by hand: values, bounds, comparison and errors. `reference_laws.rs` has the random problems.
 
-#[path = "common/problems.rs"]
-mod problems;
+#[path = "common/tensors.rs"]
+mod tensors;
 
-use problems::{Case, any_problem, integer_problem};
-use proptest::prelude::*;
+use tensors::Data;
 use wgpu_conv::reference::{self, Reference};
-use wgpu_conv::{Activation, Conv2d, Error, Padding, PaddingMode, Problem, Tensors};
-
-/// The tensors of a problem, owned.
-#[derive(Debug, Clone)]
-struct Data {
-    input: Vec<f32>,
-    weight: Vec<f32>,
-    bias: Option<Vec<f32>>,
-    residual: Option<Vec<f32>>,
-    slopes: Option<Vec<f32>>,
-}
-
-impl Data {
-    /// Small integers, always the same for the same problem and seed.
-    fn integers(problem: &Problem, seed: u64) -> Self {
-        let mut state = seed ^ 0x9e37_79b9_7f4a_7c15;
-        let mut draw = |len: u64| -> Vec<f32> {
-            let mut next = || {
-                // Knuth's linear congruential generator; its high bits are random enough for test data.
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                ((state >> 40) % 15) as f32 - 7.0
-            };
-            (0..len).map(|_| next()).collect()
-        };
-        let channels = u64::from(problem.out_channels());
-        Self {
-            input: draw(problem.input_len()),
-            weight: draw(problem.weight_len()),
-            bias: problem.bias().then(|| draw(channels)),
-            residual: problem.epilogue().residual.then(|| draw(problem.output_len())),
-            slopes: (problem.epilogue().activation == Activation::Prelu).then(|| draw(channels)),
-        }
-    }
-
-    fn tensors(&self) -> Tensors<'_> {
-        Tensors {
-            input: &self.input,
-            weight: &self.weight,
-            bias: self.bias.as_deref(),
-            residual: self.residual.as_deref(),
-            slopes: self.slopes.as_deref(),
-        }
-    }
-
-    fn run(&self, problem: &Problem) -> Reference {
-        reference::convolve(problem, &self.tensors()).unwrap_or_else(|error| panic!("{problem}: {error}"))
-    }
-}
+use wgpu_conv::{Activation, Conv2d, Error, Problem, Tensors};
 
 fn parse(text: &str) -> Problem {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -82,6 +34,11 @@ fn hand_worked_cases() {
     ] {
         let (padding, mode) = options.split_once(':').unwrap_or((options, "zeros"));
         assert_eq!(values(&format!("c1h1w3o1k1x3{padding}:{mode}:nobias"), row), expected, "{options}");
+        // The same without rows, and along the slices of a volume.
+        let line = padding.replace("p0,0,", "p");
+        assert_eq!(values(&format!("c1w3o1k3{line}:{mode}:nobias"), row), expected, "{options}, one axis");
+        let slices = if line == "psame" { line } else { format!("{line},0,0,0,0") };
+        assert_eq!(values(&format!("c1z3h1w1o1k3x1x1{slices}:{mode}:nobias"), row), expected, "{options}, slices");
     }
     // A column instead of a row: rows and columns are not swapped.
     assert_eq!(values("c1h3w1o1k3x1p1,1,0,0:nobias", row), [210.0, 321.0, 32.0]);
@@ -90,6 +47,9 @@ fn hand_worked_cases() {
     let row = Tensors::new(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[1.0, 10.0]);
     assert_eq!(values("c1h1w6o1k1x2s1x2:nobias", row), [21.0, 43.0, 65.0]);
     assert_eq!(values("c1h1w6o1k1x2d1x3:nobias", row), [41.0, 52.0, 63.0]);
+    assert_eq!(values("c1w6o1k2s2:nobias", row), [21.0, 43.0, 65.0]);
+    assert_eq!(values("c1w6o1k2d3:nobias", row), [41.0, 52.0, 63.0]);
+    assert_eq!(values("c1z6h1w1o1k2x1x1s3x1x1d2x1x1:nobias", row), [31.0, 64.0]);
 
     // Two groups of one input and two output channels each.
     let grouped = Tensors::new(&[3.0, 5.0], &[1.0, 2.0, 10.0, 20.0]).bias(&[0.5, 0.25, 0.0, -1.0]);
@@ -97,11 +57,80 @@ fn hand_worked_cases() {
 }
 
 #[test]
+fn hand_worked_volumes() {
+    // Each tap puts its element at a decimal place of its own, columns first, so that the sum shows what it saw.
+    let taps = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
+    let cube = Tensors::new(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], &taps);
+    assert_eq!(values("c1z2h2w2o1k2:nobias", cube), [87_654_321.0]);
+    // Padding ahead of the slices: the first output sees slice 0 with the taps of slice 1.
+    assert_eq!(values("c1z2h2w2o1k2p1,0,0,0,0,0:nobias", cube), [43_210_000.0, 87_654_321.0]);
+    // Ahead of the columns and behind the rows; the taps of columns are neighbours, those of rows two places apart.
+    assert_eq!(values("c1z2h2w2o1k2p0,0,0,1,1,0:nobias", cube), [70_503_010.0, 87_654_321.0, 700_030.0, 870_043.0]);
+    // Two channels, which are summed: 1 · 1 + 3 · 100 and 2 · 1 + 4 · 100, one for each slice.
+    let channels = Tensors::new(&[1.0, 2.0, 3.0, 4.0], &[1.0, 100.0]);
+    assert_eq!(values("c2z2h1w1o1k1:nobias", channels), [301.0, 402.0]);
+    // A kernel of three slices over one: with zeros its middle is left, replicated edges give the sum of all, 111 · 5.
+    let one = Tensors::new(&[5.0], &[1.0, 10.0, 100.0]);
+    assert_eq!(values("c1z1h1w1o1k3x1x1p1x0x0:nobias", one), [50.0]);
+    assert_eq!(values("c1z1h1w1o1k3x1x1p1x0x0:replicate:nobias", one), [555.0]);
+}
+
+#[test]
+fn hand_worked_transposed() {
+    // 1 2 3 with kernel 1 10 100: each input puts its multiple of 1 10 100 at its place, and what meets is added up.
+    let row = Tensors::new(&[1.0, 2.0, 3.0], &[1.0, 10.0, 100.0]);
+    for (options, expected) in [
+        ("", &[1.0, 12.0, 123.0, 230.0, 300.0][..]),
+        // Two apart: 1 10 100, then 2 20 200 from place 2 on, then 3 30 300 from place 4 on.
+        ("s2", &[1.0, 10.0, 102.0, 20.0, 203.0, 30.0, 300.0]),
+        ("s2p1", &[10.0, 102.0, 20.0, 203.0, 30.0]),
+        ("s2p0,2", &[1.0, 10.0, 102.0, 20.0, 203.0]),
+        // More than the stride left out: no output sees only the first input.
+        ("s2p3,0", &[20.0, 203.0, 30.0, 300.0]),
+        ("s2p1:transposed=1", &[10.0, 102.0, 20.0, 203.0, 30.0, 300.0]),
+        // 3 · 2 = 6 outputs of 7: one is left out, at the end or at the beginning.
+        ("s2psame", &[1.0, 10.0, 102.0, 20.0, 203.0, 30.0]),
+        ("s2psamelower", &[10.0, 102.0, 20.0, 203.0, 30.0, 300.0]),
+        // A stride beyond the kernel leaves outputs that no input reaches, and so does output padding.
+        ("s4", &[1.0, 10.0, 100.0, 0.0, 2.0, 20.0, 200.0, 0.0, 3.0, 30.0, 300.0]),
+        ("s4p10,0:transposed=3", &[300.0, 0.0, 0.0, 0.0]),
+        // Taps two apart: 1 . 10 . 100, then 2 . 20 . 200 one further, then 3 . 30 . 300.
+        ("d2", &[1.0, 2.0, 13.0, 20.0, 130.0, 200.0, 300.0]),
+        // Stride and dilation 2: what stride 1 gives, with zeros in between. Dilation 3: 1 . . 10 . . 100, two apart.
+        ("s2d2", &[1.0, 0.0, 12.0, 0.0, 123.0, 0.0, 230.0, 0.0, 300.0]),
+        ("s2d3", &[1.0, 0.0, 2.0, 10.0, 3.0, 20.0, 100.0, 30.0, 200.0, 0.0, 300.0]),
+        ("d3:transposed=2", &[1.0, 2.0, 3.0, 10.0, 20.0, 30.0, 100.0, 200.0, 300.0, 0.0, 0.0]),
+    ] {
+        let (sizes, output_padding) = options.split_once(':').unwrap_or((options, "transposed"));
+        assert_eq!(values(&format!("c1w3o1k3{sizes}:{output_padding}:nobias"), row), expected, "{options}");
+    }
+    // Rows one apart, columns two apart: 1 2 over 3 4, each times 1 10 over 100 1000.
+    let image = Tensors::new(&[1.0, 2.0, 3.0, 4.0], &[1.0, 10.0, 100.0, 1000.0]);
+    assert_eq!(
+        values("c1h2w2o1k2s1x2:transposed:nobias", image),
+        [[1.0, 10.0, 2.0, 20.0], [103.0, 1030.0, 204.0, 2040.0], [300.0, 3000.0, 400.0, 4000.0]].concat()
+    );
+    // Two slices 1 and 2, times the columns 1 10 in the first and 100 1000 in the second slice of the kernel.
+    let slices = Tensors::new(&[1.0, 2.0], &[1.0, 10.0, 100.0, 1000.0]);
+    assert_eq!(values("c1z2h1w1o1k2x1x2:transposed:nobias", slices), [1.0, 10.0, 102.0, 1020.0, 200.0, 2000.0]);
+    // The weight's first axis is the input channel: 3 · 1 + 5 · 10 and 3 · 2 + 5 · 20, and a bias.
+    let channels = Tensors::new(&[3.0, 5.0], &[1.0, 2.0, 10.0, 20.0]);
+    assert_eq!(values("c2w1o2k1:transposed", channels.bias(&[0.5, -1.0])), [53.5, 105.0]);
+    // Two groups of one input and two output channels each.
+    assert_eq!(values("c2w1o4k1g2:transposed:nobias", channels), [3.0, 6.0, 50.0, 100.0]);
+    // An output of stride 2 meets two of three taps at most: K is 2 in its bound.
+    let problem = parse("c1w3o1k3s2:transposed:nobias");
+    let bound = reference::convolve(&problem, &row).unwrap().bounds[2];
+    assert_eq!(bound, 102.0 * 6.0 / f64::from(1 << 24) + 2.0 * 2f64.powi(-126));
+}
+
+#[test]
 fn known_example_of_nn_conv2d() {
     // nn.Conv2d(3, 2, kernel_size=3, stride=2) on 1×3×7×7, input 0, 1, 2, …: channel 0 of the weight is all ones, so
     // an output is the sum of three 3×3 windows; channel 1 picks the centre of the second plane and adds 0.5.
     let problem = Problem::new(&Conv2d::new(3, 2, 3).stride(2), [1, 3, 7, 7]).unwrap();
-    assert_eq!((problem.weight_shape(), problem.output_shape()), ([2, 3, 3, 3], [1, 2, 3, 3]));
+    assert_eq!(problem.weight_shape(), [2, 3, 3, 3]);
+    assert_eq!(problem.output_shape(), [1, 2, 3, 3]);
     let mut weight = [vec![1.0; 27], vec![0.0; 27]].concat();
     weight[27 + 9 + 4] = 1.0;
     let result = reference::convolve(&problem, &Tensors::new(&counting(147), &weight).bias(&[0.0, 0.5])).unwrap();
@@ -153,225 +182,6 @@ fn bounds_pass_through_the_activation() {
     assert_eq!(bound("c1h1w1o1k1:nobias+relu"), plain);
     let own = Activation::LeakyRelu { slope: 4.0 }.error_bound(-6.0, 0.0) + 24.0 / f64::from(1 << 24);
     assert_eq!(bound("c1h1w1o1k1:nobias+leaky_relu=4"), 4.0 * plain + own);
-}
-
-/// Seven loops, the image index by adding up one step after the other.
-fn brute_force(problem: &Problem, data: &Data) -> Vec<f64> {
-    let conv = problem.conv();
-    let [batch, _, height, width] = problem.input_shape().map(i64::from);
-    let [out_channels, per_group, kernel_rows, kernel_columns] = problem.weight_shape().map(i64::from);
-    let [_, _, rows, columns] = problem.output_shape().map(i64::from);
-    let [stride, dilation] = [conv.stride, conv.dilation].map(|pair| pair.map(i64::from));
-    let (top, left) = (i64::from(problem.padding().top), i64::from(problem.padding().left));
-    let fetch = |n: i64, c: i64, row: i64, column: i64| {
-        let (Some(row), Some(column)) = (walk(row, height, conv.padding_mode), walk(column, width, conv.padding_mode))
-        else {
-            return 0.0;
-        };
-        let channel = n * i64::from(conv.in_channels) + c;
-        f64::from(data.input[((channel * height + row) * width + column) as usize])
-    };
-    let mut output = Vec::new();
-    for n in 0..batch {
-        for o in 0..out_channels {
-            let group = o * i64::from(conv.groups) / out_channels;
-            for y in 0..rows {
-                for x in 0..columns {
-                    let mut sum = data.bias.as_ref().map_or(0.0, |bias| f64::from(bias[o as usize]));
-                    sum += data.residual.as_ref().map_or(0.0, |residual| f64::from(residual[output.len()]));
-                    for c in 0..per_group {
-                        for i in 0..kernel_rows {
-                            for j in 0..kernel_columns {
-                                let weight = ((o * per_group + c) * kernel_rows + i) * kernel_columns + j;
-                                let row = y * stride[0] + i * dilation[0] - top;
-                                let column = x * stride[1] + j * dilation[1] - left;
-                                let value = fetch(n, group * per_group + c, row, column);
-                                sum += value * f64::from(data.weight[weight as usize]);
-                            }
-                        }
-                    }
-                    let slope = data.slopes.as_ref().map_or(0.0, |slopes| f64::from(slopes[o as usize]));
-                    output.push(problem.epilogue().activation.apply_f64(sum, slope));
-                }
-            }
-        }
-    }
-    output
-}
-
-/// Walks from the nearest edge to the position, one element at a time, as a person would with a finger on the paper.
-fn walk(position: i64, size: i64, mode: PaddingMode) -> Option<i64> {
-    if (0..size).contains(&position) {
-        return Some(position);
-    }
-    let (mut place, direction) = if position < 0 { (0, -1) } else { (size - 1, 1) };
-    let mut finger = place;
-    while finger != position {
-        finger += direction;
-        place = match mode {
-            PaddingMode::Zeros => return None,
-            PaddingMode::Reflect => place - direction,
-            PaddingMode::Replicate => place,
-            PaddingMode::Circular => (place + direction + size) % size,
-        };
-    }
-    Some(place)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
-
-    #[test]
-    fn equals_seven_loops(case in integer_problem(40_000), seed in any::<u64>()) {
-        let data = Data::integers(&case.0, seed);
-        prop_assert_eq!(data.run(&case.0).values, brute_force(&case.0, &data));
-    }
-
-    #[test]
-    fn samples_equal_the_whole(case in any_problem(40_000), seed in any::<u64>()) {
-        let data = Data::integers(&case.0, seed);
-        let whole = data.run(&case.0);
-        let indices: Vec<u64> = (0..case.0.output_len()).rev().collect();
-        let mut samples = reference::convolve_at(&case.0, &data.tensors(), &indices).unwrap();
-        samples.values.reverse();
-        samples.bounds.reverse();
-        prop_assert_eq!(samples, whole);
-    }
-
-    #[test]
-    fn padding_equals_a_padded_copy(case in integer_problem(20_000), seed in any::<u64>()) {
-        let problem = case.0;
-        let data = Data::integers(&problem, seed);
-        let (copied, padded) = padded_copy(&problem, &data);
-        prop_assert_eq!(data.run(&problem).values, padded.run(&copied).values);
-    }
-
-    #[test]
-    fn groups_equal_separate_convolutions(case in integer_problem(20_000), seed in any::<u64>()) {
-        let problem = without_residual(&case);
-        let data = Data::integers(&problem, seed);
-        prop_assert_eq!(data.run(&problem).values, group_by_group(&problem, &data));
-    }
-
-    /// conv(a·x1 + x2) = a·conv(x1) + conv(x2), in the input and in the weight, exactly for integers.
-    #[test]
-    fn is_linear(case in integer_problem(20_000), seed in any::<u64>()) {
-        let conv = Conv2d { bias: false, ..*case.0.conv() };
-        let problem = Problem::new(&conv, case.0.input_shape()).unwrap();
-        let [one, two] = [seed, !seed].map(|seed| Data::integers(&problem, seed));
-        let mix = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| 3.0 * a + b).collect::<Vec<f32>>();
-        let sum = |a: &Reference, b: &Reference| -> Vec<f64> {
-            a.values.iter().zip(&b.values).map(|(a, b)| 3.0 * a + b).collect()
-        };
-        let other_input = Data { input: two.input.clone(), ..one.clone() };
-        let mixed_input = Data { input: mix(&one.input, &two.input), ..one.clone() };
-        prop_assert_eq!(mixed_input.run(&problem).values, sum(&one.run(&problem), &other_input.run(&problem)));
-        let other_weight = Data { weight: two.weight.clone(), ..one.clone() };
-        let mixed_weight = Data { weight: mix(&one.weight, &two.weight), ..one.clone() };
-        prop_assert_eq!(mixed_weight.run(&problem).values, sum(&one.run(&problem), &other_weight.run(&problem)));
-    }
-
-    /// With one weight of 1 at tap (i, j), stride 1 and no padding, the output is the input moved by the dilated tap.
-    #[test]
-    fn one_tap_shifts(size in [1..=9u32, 1..=9u32], kernel in [1..=4u32, 1..=4u32], dilation in [1..=3u32, 1..=3u32],
-                      tap in any::<[u32; 2]>()) {
-        let tap = [tap[0] % kernel[0], tap[1] % kernel[1]];
-        let [height, width] = [0, 1].map(|axis| size[axis] + dilation[axis] * (kernel[axis] - 1));
-        let conv = Conv2d::new(1, 1, kernel).dilation(dilation).bias(false);
-        let problem = Problem::new(&conv, [1, 1, height, width]).unwrap();
-        let input = counting(problem.input_len());
-        let mut weight = vec![0.0; problem.weight_len() as usize];
-        weight[(tap[0] * kernel[1] + tap[1]) as usize] = 1.0;
-        let mut expected = Vec::new();
-        for y in 0..size[0] {
-            let start = ((y + tap[0] * dilation[0]) * width + tap[1] * dilation[1]) as usize;
-            expected.extend(input[start..start + size[1] as usize].iter().copied().map(f64::from));
-        }
-        prop_assert_eq!(reference::convolve(&problem, &Tensors::new(&input, &weight)).unwrap().values, expected);
-    }
-}
-
-fn without_residual(case: &Case) -> Problem {
-    let activation = case.0.epilogue().activation;
-    Problem::new(case.0.conv(), case.0.input_shape())
-        .and_then(|problem| problem.with_epilogue(wgpu_conv::Epilogue::activation(activation)))
-        .unwrap()
-}
-
-/// The same convolution without padding, of a copy of the input with the padding written out.
-fn padded_copy(problem: &Problem, data: &Data) -> (Problem, Data) {
-    let [batch, channels, height, width] = problem.input_shape();
-    let sides = problem.padding();
-    let shape = [batch, channels, height + sides.top + sides.bottom, width + sides.left + sides.right];
-    let axis = |size: u32, before: u32, after: u32| -> Vec<Option<usize>> {
-        // An axis with its padding, element numbers written down in order.
-        let mut places: Vec<Option<usize>> = (0..size as usize).map(Some).collect();
-        let original = places.clone();
-        let at = |index: i64| original[index.rem_euclid(i64::from(size)) as usize];
-        for step in 1..=i64::from(before) {
-            places.insert(
-                0,
-                match problem.padding_mode() {
-                    PaddingMode::Zeros => None,
-                    PaddingMode::Reflect => at(step),
-                    PaddingMode::Replicate => at(0),
-                    PaddingMode::Circular => at(-step),
-                },
-            );
-        }
-        for step in 1..=i64::from(after) {
-            places.push(match problem.padding_mode() {
-                PaddingMode::Zeros => None,
-                PaddingMode::Reflect => at(-1 - step),
-                PaddingMode::Replicate => at(-1),
-                PaddingMode::Circular => at(step - 1),
-            });
-        }
-        places
-    };
-    let (rows, columns) = (axis(height, sides.top, sides.bottom), axis(width, sides.left, sides.right));
-    let mut input = Vec::new();
-    for plane in 0..(batch * channels) as usize {
-        for row in &rows {
-            for column in &columns {
-                let place =
-                    row.zip(*column).map(|(row, column)| (plane * height as usize + row) * width as usize + column);
-                input.push(place.map_or(0.0, |place| data.input[place]));
-            }
-        }
-    }
-    let conv = problem.conv().padding(Padding::Valid).padding_mode(PaddingMode::Zeros);
-    let copied = Problem::new(&conv, shape).and_then(|copied| copied.with_epilogue(problem.epilogue())).unwrap();
-    (copied, Data { input, ..data.clone() })
-}
-
-/// Each group as a convolution of its own, for each image, put together again.
-fn group_by_group(problem: &Problem, data: &Data) -> Vec<f64> {
-    let [batch, channels, height, width] = problem.input_shape();
-    let groups = problem.groups();
-    let (c, o) = (problem.in_channels_per_group() as usize, problem.out_channels_per_group() as usize);
-    let conv = Conv2d { in_channels: c as u32, out_channels: o as u32, groups: 1, ..*problem.conv() };
-    let small = Problem::new(&conv, [1, c as u32, height, width])
-        .and_then(|small| small.with_epilogue(problem.epilogue()))
-        .unwrap();
-    let plane = (height * width) as usize;
-    let weights = o * problem.sum_length() as usize;
-    let mut output = Vec::new();
-    for image in 0..batch as usize {
-        for group in 0..groups as usize {
-            let first = (image * channels as usize + group * c) * plane;
-            let of_group = |all: &Vec<f32>| all[group * o..][..o].to_vec();
-            let part = Data {
-                input: data.input[first..][..c * plane].to_vec(),
-                weight: data.weight[group * weights..][..weights].to_vec(),
-                bias: data.bias.as_ref().map(of_group),
-                residual: None,
-                slopes: data.slopes.as_ref().map(of_group),
-            };
-            output.extend(part.run(&small).values);
-        }
-    }
-    output
 }
 
 #[test]

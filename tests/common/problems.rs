@@ -1,8 +1,9 @@
 //! Random problems for property tests (proptest). In a test file: `#[path = "common/problems.rs"] mod problems;`.
 //!
-//! Every draw is a valid problem: what does not fit together (a kernel larger than the padded image, more padding than
-//! the mode can supply, too much work) is mended, not thrown away, so nothing is rejected and a failing case shrinks
-//! towards one channel, one pixel and a 1×1 kernel.
+//! Every draw is a valid problem of one to three spatial axes, a convolution or a transposed one: what does not fit together
+//! (a kernel larger than the padded image, more padding than the mode can supply or than a transposed convolution has
+//! outputs, too much work) is mended, not thrown away, so nothing is rejected and a failing case shrinks towards two axes, one
+//! channel, one pixel and a 1×1 kernel.
 
 // Each test binary uses a part of this.
 #![allow(dead_code)]
@@ -10,7 +11,7 @@
 use std::fmt;
 
 use proptest::prelude::*;
-use wgpu_conv::{Activation, Conv2d, Epilogue, Padding, PaddingMode, Problem};
+use wgpu_conv::{Activation, AnyPadding, Epilogue, Op, PaddingMode, Parameters, Problem};
 
 /// A problem that proptest prints as its problem string.
 #[derive(Clone, Copy, PartialEq)]
@@ -22,26 +23,46 @@ impl fmt::Debug for Case {
     }
 }
 
-/// Problems of every kind, with at most `max_macs` (at least 9) multiply-adds.
+/// Problems of every kind, with at most `max_macs` (at least 27) multiply-adds, and as many outputs.
 pub fn any_problem(max_macs: u64) -> impl Strategy<Value = Case> {
-    problem_with(max_macs, any_activation())
+    problem_with(max_macs, any_op(), any_activation())
 }
 
 /// Problems whose epilogue turns integers into integers, for exact tests. PReLU is among them: give it integer slopes.
 pub fn integer_problem(max_macs: u64) -> impl Strategy<Value = Case> {
-    problem_with(max_macs, integer_activation())
+    problem_with(max_macs, any_op(), integer_activation())
 }
 
-/// Problems whose activation comes from `activation`.
-pub fn problem_with(max_macs: u64, activation: impl Strategy<Value = Activation>) -> impl Strategy<Value = Case> {
+/// The same, of one kind.
+pub fn integer_problem_of(op: Op, max_macs: u64) -> impl Strategy<Value = Case> {
+    problem_with(max_macs, Just(op), integer_activation())
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    prop_oneof![5 => Just(Op::Conv), 3 => Just(Op::ConvTranspose)]
+}
+
+/// Problems whose kind and activation come from `op` and `activation`.
+pub fn problem_with(
+    max_macs: u64,
+    op: impl Strategy<Value = Op>,
+    activation: impl Strategy<Value = Activation>,
+) -> impl Strategy<Value = Case> {
     let sizes = (rarely_zero(3), rarely_zero(9), 1..=9u32, prop_oneof![3 => Just(1u32), 2 => 2..=5u32]);
-    let row_axis = prop_oneof![7 => axis(), 1 => Just(Axis::TRIVIAL)];
+    // An image of one row is what a line looks like to programs that know images only; so is a volume of one slice.
+    let outer_axis = || prop_oneof![7 => axis(), 1 => Just(Axis::TRIVIAL)];
+    let axes = prop_oneof![
+        4 => (outer_axis(), axis()).prop_map(|(rows, columns)| vec![rows, columns]),
+        2 => axis().prop_map(|columns| vec![columns]),
+        2 => (outer_axis(), outer_axis(), axis()).prop_map(|(slices, rows, columns)| vec![slices, rows, columns]),
+    ];
     let options = (padding_kind(), padding_mode(), any::<bool>(), any::<bool>());
-    (sizes, row_axis, axis(), options, activation).prop_map(move |(sizes, rows, columns, options, activation)| {
+    (op, sizes, axes, options, activation).prop_map(move |(op, sizes, axes, options, activation)| {
         let (batch, in_per_group, out_per_group, groups) = sizes;
         let (padding, mode, bias, residual) = options;
-        let axes = [rows, columns];
-        Draw { batch, in_per_group, out_per_group, groups, axes, padding, mode, bias, residual, activation }
+        // Transposed convolutions know no other mode.
+        let mode = if op == Op::ConvTranspose { PaddingMode::Zeros } else { mode };
+        Draw { op, batch, in_per_group, out_per_group, groups, axes, padding, mode, bias, residual, activation }
             .mend(max_macs)
     })
 }
@@ -85,9 +106,9 @@ fn padding_kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         4 => Just(Kind::PerSide),
         2 => Just(Kind::PerAxis),
-        1 => Just(Kind::Named(Padding::Valid)),
-        1 => Just(Kind::Named(Padding::Same)),
-        1 => Just(Kind::Named(Padding::SameLower)),
+        1 => Just(Kind::Valid),
+        1 => Just(Kind::Same),
+        1 => Just(Kind::SameLower),
     ]
 }
 
@@ -105,9 +126,18 @@ fn axis() -> impl Strategy<Value = Axis> {
     let step = || prop_oneof![5 => Just(1u32), 4 => 2..=3u32, 1 => 4..=9u32];
     let padding = || prop_oneof![3 => Just(0u32), 4 => 1..=3u32, 1 => 4..=14u32];
     let size = prop_oneof![4 => 1..=12u32, 2 => 13..=40u32, 1 => 41..=100u32];
-    (size, kernel, step(), step(), padding(), padding()).prop_map(|(size, kernel, stride, dilation, before, after)| {
-        Axis { size, kernel, stride, dilation, before, after }
-    })
+    let more = prop_oneof![2 => Just(0u32), 1 => 1..=8u32];
+    (size, kernel, step(), step(), padding(), padding(), more).prop_map(
+        |(size, kernel, stride, dilation, before, after, more)| Axis {
+            size,
+            kernel,
+            stride,
+            dilation,
+            before,
+            after,
+            more,
+        },
+    )
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -118,23 +148,36 @@ struct Axis {
     dilation: u32,
     before: u32,
     after: u32,
+    /// Output padding.
+    more: u32,
 }
 
 impl Axis {
     /// The rows of a 1-D convolution.
-    const TRIVIAL: Self = Self { size: 1, kernel: 1, stride: 1, dilation: 1, before: 0, after: 0 };
+    const TRIVIAL: Self = Self { size: 1, kernel: 1, stride: 1, dilation: 1, before: 0, after: 0, more: 0 };
+
+    /// What the taps cover.
+    fn extent(&self) -> u32 {
+        self.dilation * (self.kernel - 1) + 1
+    }
 
     /// The size that makes room for one output.
-    fn needed(&self) -> u32 {
-        (self.dilation * (self.kernel - 1) + 1).saturating_sub(self.before + self.after)
+    fn needed(&self, op: Op) -> u32 {
+        let padding = self.before + self.after;
+        match op {
+            // (size - 1) · stride + extent + output padding exceeds the padding.
+            Op::ConvTranspose => (padding + 1).saturating_sub(self.extent() + self.more).div_ceil(self.stride) + 1,
+            _ => self.extent().saturating_sub(padding),
+        }
     }
 
     /// Brings padding under what the mode can supply, and makes the image large enough for one output.
-    fn mend(&mut self, padding: Kind, mode: PaddingMode) {
+    fn mend(&mut self, op: Op, padding: Kind, mode: PaddingMode) {
+        self.more = if op == Op::ConvTranspose { self.more.min(self.stride.max(self.dilation) - 1) } else { 0 };
         match padding {
             Kind::PerSide => {}
             Kind::PerAxis => (self.before, self.after) = [self.before.min(self.after); 2].into(),
-            Kind::Named(_) => (self.before, self.after) = (0, 0),
+            Kind::Valid | Kind::Same | Kind::SameLower => (self.before, self.after) = (0, 0),
         }
         let most = match mode {
             PaddingMode::Reflect => self.size - 1,
@@ -143,9 +186,9 @@ impl Axis {
         };
         (self.before, self.after) = (self.before.min(most), self.after.min(most));
         // `Same` pads by less than the extent, half of it on either side.
-        let same = matches!(padding, Kind::Named(Padding::Same | Padding::SameLower));
+        let same = matches!(padding, Kind::Same | Kind::SameLower);
         if !same || most != u32::MAX {
-            self.size = self.size.max(self.needed());
+            self.size = self.size.max(self.needed(op));
         }
     }
 }
@@ -154,16 +197,22 @@ impl Axis {
 enum Kind {
     PerSide,
     PerAxis,
-    Named(Padding),
+    Valid,
+    Same,
+    SameLower,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// Most passes of a transposed convolution: the product of its strides. Each may be a pipeline of its own.
+const MAX_PASSES: u32 = 36;
+
+#[derive(Debug, Clone)]
 struct Draw {
+    op: Op,
     batch: u32,
     in_per_group: u32,
     out_per_group: u32,
     groups: u32,
-    axes: [Axis; 2],
+    axes: Vec<Axis>,
     padding: Kind,
     mode: PaddingMode,
     bias: bool,
@@ -173,12 +222,19 @@ struct Draw {
 
 impl Draw {
     fn mend(mut self, max_macs: u64) -> Case {
+        while self.op == Op::ConvTranspose && self.axes.iter().map(|axis| axis.stride).product::<u32>() > MAX_PASSES {
+            if let Some(largest) = self.axes.iter_mut().map(|axis| &mut axis.stride).max() {
+                *largest /= 2;
+            }
+        }
         loop {
             for axis in &mut self.axes {
-                axis.mend(self.padding, self.mode);
+                axis.mend(self.op, self.padding, self.mode);
             }
             let problem = self.problem();
-            if problem.macs() <= max_macs || !self.halve_largest() {
+            // Without input channels there are no products, and where strides skip inputs few of them.
+            let work = problem.macs().max(problem.output_len()).max(problem.input_len() / 8);
+            if work <= max_macs || !self.halve_largest() {
                 return Case(problem);
             }
         }
@@ -187,13 +243,15 @@ impl Draw {
     /// Halves the largest of the numbers that stand for work; false if nothing is left to halve. Mending never raises
     /// any of them but a size, and a size that it would restore is left alone: so each call makes progress.
     fn halve_largest(&mut self) -> bool {
-        let [rows, columns] = &mut self.axes;
         let mut numbers = vec![&mut self.batch, &mut self.in_per_group, &mut self.out_per_group, &mut self.groups];
-        for axis in [rows, columns] {
-            if axis.size > axis.needed() {
+        for axis in &mut self.axes {
+            if axis.size > axis.needed(self.op) {
                 numbers.push(&mut axis.size);
             }
             numbers.extend([&mut axis.kernel, &mut axis.dilation, &mut axis.before, &mut axis.after]);
+            if self.op == Op::ConvTranspose {
+                numbers.push(&mut axis.stride);
+            }
         }
         match numbers.into_iter().max() {
             Some(largest) if *largest > 1 => {
@@ -205,20 +263,30 @@ impl Draw {
     }
 
     fn problem(&self) -> Problem {
-        let [rows, columns] = self.axes;
+        let each = |number: fn(&Axis) -> u32| self.axes.iter().map(number).collect::<Vec<u32>>();
         let padding = match self.padding {
-            Kind::Named(padding) => padding,
-            _ => Padding::sides(rows.before, rows.after, columns.before, columns.after),
+            Kind::Valid => AnyPadding::Valid,
+            Kind::Same => AnyPadding::Same,
+            Kind::SameLower => AnyPadding::SameLower,
+            Kind::PerSide | Kind::PerAxis => {
+                AnyPadding::Explicit(self.axes.iter().map(|axis| [axis.before, axis.after]).collect())
+            }
         };
-        let in_channels = self.in_per_group * self.groups;
-        let conv = Conv2d::new(in_channels, self.out_per_group * self.groups, [rows.kernel, columns.kernel])
-            .stride([rows.stride, columns.stride])
-            .padding(padding)
-            .dilation([rows.dilation, columns.dilation])
-            .groups(self.groups)
-            .bias(self.bias)
-            .padding_mode(self.mode);
-        Problem::new(&conv, [self.batch, in_channels, rows.size, columns.size])
+        let parameters = Parameters {
+            op: self.op,
+            in_channels: self.in_per_group * self.groups,
+            out_channels: self.out_per_group * self.groups,
+            kernel_size: each(|axis| axis.kernel),
+            stride: each(|axis| axis.stride),
+            padding,
+            dilation: each(|axis| axis.dilation),
+            output_padding: each(|axis| axis.more),
+            groups: self.groups,
+            bias: self.bias,
+            padding_mode: self.mode,
+        };
+        let input: Vec<u32> = [self.batch, parameters.in_channels].into_iter().chain(each(|axis| axis.size)).collect();
+        Problem::from_parameters(&parameters, &input)
             .and_then(|problem| {
                 problem.with_epilogue(Epilogue { residual: self.residual, activation: self.activation })
             })
