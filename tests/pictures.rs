@@ -91,9 +91,11 @@ fn numbers_in_the_tables_are_computed() -> Result<(), Box<dyn Error>> {
         let computed = match heading.as_str() {
             "weight" => tuple(&problem.weight_shape()),
             "output" => tuple(&problem.output_shape()),
-            "padding (top, bottom, left, right)" => tuple(&problem.padding().concat()),
+            "padding (top, bottom, left, right)" | "padding (before and after each axis)" => {
+                tuple(problem.padding().as_flattened())
+            }
             "receptive field" => tuple(&problem.receptive_field()),
-            "products per output" => problem.sum_length().to_string(),
+            "products per output" | "most products per output" => problem.sum_length().to_string(),
             "multiply-adds" => problem.macs().to_string(),
             other => return Err(format!("a table has the column {other:?}, which this test does not know").into()),
         };

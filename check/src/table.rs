@@ -7,7 +7,10 @@
 
 mod features;
 mod geometry;
+mod lines;
 mod sizes;
+mod transposed;
+mod volumes;
 
 use wgpu_conv::{Problem, Result};
 
@@ -36,7 +39,7 @@ impl Entry {
 
 /// All named problems, in a fixed order.
 pub fn entries() -> Vec<Entry> {
-    let sections: [fn() -> Vec<Entry>; 17] = [
+    let sections: [fn() -> Vec<Entry>; 22] = [
         features::alone,
         features::pairs,
         sizes::channel_tails,
@@ -54,6 +57,11 @@ pub fn entries() -> Vec<Entry> {
         features::no_input_channels,
         sizes::small_workloads,
         features::traps,
+        lines::lines,
+        volumes::volumes,
+        transposed::lines,
+        transposed::images,
+        transposed::volumes,
     ];
     sections.iter().flat_map(|section| section()).collect()
 }

@@ -82,10 +82,9 @@ impl ConvArgs {
             }
         }
         let given = &parameters.kernel_size;
-        if let Some(wanted) = self.kernel_size.as_ref().map(|wanted| wanted.on_each_of(given.len())) {
-            if wanted != *given {
-                bail!("--kernel-size is {}; the weight has {}", shape_text(&wanted), shape_text(given));
-            }
+        let wanted = self.kernel_size.as_ref().map(|wanted| wanted.on_each_of(given.len()));
+        if let Some(wanted) = wanted.filter(|wanted| wanted != given) {
+            bail!("--kernel-size is {}; the weight has {}", shape_text(&wanted), shape_text(given));
         }
         Ok(())
     }

@@ -241,10 +241,11 @@ mod tests {
             for axis in 0..problem.dimensions() {
                 let [_, numbers] = output_size(&problem, axis);
                 let found = numbers_of(&numbers);
-                let [size, begin, end, dilation, kernel, _, _, stride, _, result] = found[..] else {
+                let [size, begin, end, dilation, kernel, one, less, stride, more, result] = found[..] else {
                     panic!("{numbers}")
                 };
-                assert_eq!((size + begin + end - dilation * (kernel - 1) - 1) / stride + 1, result, "{numbers}");
+                let formula = (size + begin + end - dilation * (kernel - one) - less) / stride + more;
+                assert_eq!(formula, result, "{numbers}");
                 assert_eq!(result, i64::from(problem.output_shape()[2 + axis]));
             }
         }
@@ -262,10 +263,11 @@ mod tests {
             for axis in 0..problem.dimensions() {
                 let [_, numbers] = output_size(&problem, axis);
                 let found = numbers_of(&numbers);
-                let [size, _, stride, begin, end, dilation, kernel, _, output_padding, _, result] = found[..] else {
+                let [size, less, stride, begin, end, dilation, kernel, one, output_padding, more, result] = found[..]
+                else {
                     panic!("{numbers}")
                 };
-                let formula = (size - 1) * stride - begin - end + dilation * (kernel - 1) + output_padding + 1;
+                let formula = (size - less) * stride - begin - end + dilation * (kernel - one) + output_padding + more;
                 assert_eq!(formula, result, "{numbers}");
                 assert_eq!(result, i64::from(problem.output_shape()[2 + axis]));
             }
