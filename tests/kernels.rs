@@ -50,9 +50,8 @@ impl Cases {
         let mut cases = Vec::new();
         for (index, entry) in table::entries().into_iter().enumerate() {
             let problem = entry.parse().unwrap_or_else(|error| panic!("{}: {error}", entry.problem));
-            // The shader of any specialised variant tells configurations apart.
-            let configuration = shader_source(&problem, Kernel::Direct, Some("c4x8"), 0).ok().map(|source| {
-                let number = *numbers.entry(source).or_insert(sharing.len());
+            let configuration = shaders(&problem).map(|shaders| {
+                let number = *numbers.entry(shaders).or_insert(sharing.len());
                 sharing.resize(sharing.len().max(number + 1), 0);
                 sharing[number] += 1;
                 number
@@ -90,6 +89,14 @@ impl Cases {
         let turn = number + place + usize::from(unit.checks == Checks::Checked);
         turn.is_multiple_of(one_of)
     }
+}
+
+/// The shaders of any one specialised variant tell configurations apart; a transposed convolution has several. None if only
+/// the generic variants take the problem.
+fn shaders(problem: &Problem) -> Option<Vec<String>> {
+    let shader = |part| shader_source(problem, Kernel::Direct, Some("c4x8"), part).ok();
+    let all: Vec<String> = (0..).map_while(shader).collect();
+    (!all.is_empty()).then_some(all)
 }
 
 /// Runs every `PARTS`-th configuration, from number `part` on, on a device of its own.

@@ -75,12 +75,14 @@ fn listed(rows: &[(&str, &str)]) -> Vec<Entry> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use wgpu_conv::{Activation, Op, PaddingMode};
+
     use super::*;
 
     #[test]
     fn there_are_enough_and_no_two_are_alike() {
         let entries = entries();
-        assert!(entries.len() >= 300, "{}", entries.len());
+        assert!(entries.len() >= 650, "{}", entries.len());
         let (mut names, mut problems) = (BTreeSet::new(), BTreeSet::new());
         for entry in &entries {
             assert!(names.insert(&entry.name), "two problems are named {}", entry.name);
@@ -123,15 +125,86 @@ mod tests {
             seen("so many input channels", &|p| p.in_channels() == channels);
         }
         for width in (1..=20).chain([31, 32, 33, 55, 56, 57, 63, 64, 65]) {
-            seen("this width", &|p| p.input_shape()[3] == width);
+            seen("this width", &|p| p.input_shape().last() == Some(&width));
         }
         for batch in [0, 2, 3, 5] {
             seen("this batch", &|p| p.input_shape()[0] == batch);
         }
         seen("no input channels", &|p| p.in_channels() == 0);
-        seen("a stride larger than the kernel", &|p| p.stride()[0] > p.kernel_size()[0]);
+        seen("a stride larger than the kernel", &|p| p.op() == Op::Conv && p.stride()[0] > p.kernel_size()[0]);
         seen("padding larger than the input", &|p| p.padding()[0][0] > p.input_shape()[2]);
         seen("more than 49 taps", &|p| p.kernel_size().iter().product::<u32>() > 49);
         seen("depthwise with dilation", &|p| p.in_channels_per_group() == 1 && p.dilation()[0] > 1);
+    }
+
+    /// Of each kind and number of axes.
+    #[test]
+    fn every_kind_has_each_parameter_on_each_axis() {
+        let problems: Vec<Problem> = entries().iter().map(|entry| entry.parse().unwrap()).collect();
+        let mut missing = Vec::new();
+        for (op, axes) in [Op::Conv, Op::ConvTranspose].into_iter().flat_map(|op| (1..=3).map(move |axes| (op, axes))) {
+            let mut seen = |what: &str, test: &dyn Fn(&Problem) -> bool| {
+                let mut all = problems.iter().filter(|p| (p.op(), p.dimensions()) == (op, axes));
+                if !all.any(test) {
+                    missing.push(format!("{op:?} over {axes} axes with {what}"));
+                }
+            };
+            seen("a batch", &|p| p.input_shape()[0] > 1);
+            seen("groups", &|p| p.groups() > 1 && p.in_channels_per_group() > 1);
+            seen("depthwise", &|p| p.groups() > 1 && p.groups() == p.in_channels());
+            seen("no bias", &|p| !p.bias());
+            seen("a residual", &|p| p.epilogue().residual);
+            seen("an activation", &|p| p.epilogue().activation != Activation::Identity);
+            seen("a long sum", &|p| p.sum_length() > 1000);
+            seen("a named padding", &|p| p.to_string().contains("psame"));
+            seen("tails", &|p| p.out_channels() % 8 > 4 && p.input_shape()[1 + axes] % 4 == 1);
+            for axis in 0..axes {
+                seen(&format!("a stride on axis {axis}"), &|p| p.stride()[axis] > 1);
+                seen(&format!("a dilation on axis {axis}"), &|p| p.dilation()[axis] > 1 && p.kernel_size()[axis] > 1);
+                seen(&format!("padding that differs on axis {axis}"), &|p| {
+                    p.padding()[axis][0] != p.padding()[axis][1]
+                });
+                seen(&format!("one tap on axis {axis}"), &|p| p.kernel_size()[axis] == 1);
+                if op == Op::Conv {
+                    for mode in PaddingMode::ALL {
+                        seen(&format!("{mode} padding on axis {axis}"), &|p| {
+                            p.padding_mode() == mode && p.padding()[axis] > [0, 0]
+                        });
+                    }
+                } else {
+                    let (kernel, stride) = (|p: &Problem| p.kernel_size()[axis], |p: &Problem| p.stride()[axis]);
+                    seen(&format!("output padding on axis {axis}"), &|p| p.output_padding()[axis] > 0);
+                    seen(&format!("a kernel below the stride on axis {axis}"), &|p| kernel(p) < stride(p));
+                    seen(&format!("a kernel as long as the stride on axis {axis}"), &|p| {
+                        stride(p) > 1 && kernel(p) == stride(p)
+                    });
+                    seen(&format!("a kernel beyond the stride on axis {axis}"), &|p| {
+                        stride(p) > 1 && kernel(p) > stride(p)
+                    });
+                }
+            }
+        }
+        assert!(missing.is_empty(), "{missing:#?}");
+        let seen = |what: &str, test: &dyn Fn(&Problem) -> bool| assert!(problems.iter().any(test), "no {what}");
+        let transposed = |p: &Problem| p.op() == Op::ConvTranspose;
+        for stride in 1..=4 {
+            seen("such a stride", &|p| transposed(p) && p.stride()[0] == stride);
+        }
+        seen("strides that differ", &|p| {
+            transposed(p) && p.stride()[0] != p.stride()[1..].first().copied().unwrap_or(p.stride()[0])
+        });
+        // A stride of 2 and a dilation of 3 have no common divisor, 4 and 6 have one, and neither divides the other.
+        for (stride, dilation) in [(2, 2), (2, 3), (4, 6)] {
+            seen("such a dilation", &|p| transposed(p) && (p.stride()[0], p.dilation()[0]) == (stride, dilation));
+        }
+        seen("padding beyond the kernel", &|p| transposed(p) && p.padding()[0][0] > p.kernel_size()[0]);
+        seen("output padding beyond the stride", &|p| p.output_padding()[0] >= p.stride()[0]);
+        seen("a line of 70,000", &|p| p.dimensions() == 1 && p.input_shape()[2] == 70_000);
+        seen("a volume with more than 49 taps", &|p| {
+            p.dimensions() == 3 && p.kernel_size().iter().product::<u32>() > 49
+        });
+        seen("taps along slices only", &|p| {
+            p.dimensions() == 3 && p.kernel_size()[0] > 1 && p.kernel_size()[1..] == [1, 1]
+        });
     }
 }

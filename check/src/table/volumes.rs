@@ -16,10 +16,7 @@ pub(super) fn volumes() -> Vec<Entry> {
         // Kernels.
         ("volume-kernel-of-one-slice", "n1c3z4h5w6o4k1x3x3p0x1x1"),
         ("volume-kernel-of-slices-only", "n1c3z6h5w4o4k3x1x1p1x0x0"),
-        ("volume-kernel-of-slices-only-strided", "n1c3z9h3w4o4k3x1x1s2x1x1"),
-        ("volume-kernel-of-slices-only-circular", "n1c3z4h3w4o4k3x1x1p3,2,0,0,0,0:circular"),
-        ("volume-kernel-of-rows-only", "n1c3z3h6w4o4k1x3x1p0x1x0"),
-        ("volume-kernel-of-columns-only", "n1c3z3h4w9o4k1x1x3p0x0x1"),
+        ("volume-kernel-of-slices-only-strided", "n1c3z9h3w4o4k3x1x1s2x1x1p1x0x0"),
         ("volume-kernel-2", "n2c3z4h5w6o4k2"),
         ("volume-kernel-5x3x3", "n1c3z6h4w5o4k5x3x3p2x1x1"),
         ("volume-kernel-2x5x5-beyond-49-taps", "n1c2z4h6w7o3k2x5x5p1x2x2"),
@@ -43,14 +40,12 @@ pub(super) fn volumes() -> Vec<Entry> {
         ("volume-padding-larger-than-the-volume", "n1c2z1h2w1o3k3p4,0,3,1,2,5"),
         ("volume-causal", "n1c3z5h4w5o4k3p2,0,1,1,1,1"),
         ("volume-same", "n1c3z5h6w7o4k3s2psame"),
-        ("volume-samelower", "n1c3z4h6w7o4k3s2psamelower"),
         ("volume-reflect", "n1c3z4h5w6o4k3p1:reflect"),
         ("volume-reflect-slices", "n1c3z4h5w6o4k3p3,2,0,0,0,0:reflect"),
         ("volume-replicate", "n1c3z4h5w6o4k3p1:replicate"),
         ("volume-replicate-slices", "n1c3z2h5w6o4k3p5,4,0,0,0,0:replicate"),
         ("volume-circular", "n1c3z4h5w6o4k3p1:circular"),
         ("volume-circular-slices", "n1c3z3h5w6o4k3p3,2,0,0,0,0:circular"),
-        ("volume-circular-grouped-strided", "n2c4z5h4w4o6k3s2p1g2:circular"),
         // Groups.
         ("volume-depthwise", "n1c5z4h5w6o5k3p1g5"),
         ("volume-depthwise-of-slices", "n2c9z5h3w4o9k3x1x1p1x0x0g9"),
@@ -59,7 +54,6 @@ pub(super) fn volumes() -> Vec<Entry> {
         // Sizes.
         ("volume-of-one-slice", "n1c3z1h5w6o4k3p1"),
         ("volume-of-one-row", "n1c3z5h1w6o4k3p1"),
-        ("volume-of-one-column", "n1c3z5h6w1o4k3p1"),
         ("volume-of-one-element", "n3c5z1h1w1o9k3p1"),
         ("volume-wide", "n1c2z2h2w65o3k3p1"),
         ("volume-of-many-slices", "n1c1z300h2w2o2k3p1"),
@@ -70,12 +64,7 @@ pub(super) fn volumes() -> Vec<Entry> {
         ("volume-long-sum", "n1c200z2h3w3o2k3p1"),
         ("volume-few-outputs-of-long-sums", "n1c64z2h2w2o8k3p1"),
         ("volume-no-input-channels", "n1c0z3h4w5o6k3p1"),
-        ("volume-batch-0", "n0c3z3h4w5o6k3p1"),
-        // A layer of a video network, whole and factored into its image and its time.
+        // More than 49 taps.
         ("volume-first-layer-of-video", "n1c3z4h10w10o6k3x7x7s1x2x2p1x3x3"),
-        ("volume-first-layer-of-video-in-space", "n1c3z3h10w10o6k1x7x7s1x2x2p0x3x3"),
-        ("volume-residual-tails", "n3c3z2h3w5o17k3p1+residual+relu"),
-        ("volume-sigmoid", "n1c3z3h3w4o5k3p1+sigmoid"),
-        ("volume-prelu", "n2c3z3h3w4o5k3p1:nobias+prelu"),
     ])
 }
