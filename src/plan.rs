@@ -5,7 +5,6 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::bind::{Bound, Buffers};
-use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::Pending;
@@ -125,8 +124,9 @@ impl Plan {
             let segments = segments(&plan.engine, &tiling, &parts, segments_left)?;
             segments_left -= segments.len() as u64;
             let split = parts.len() > 1;
+            let storage = Storage::of(pass.dtype, plan.engine.capabilities().shader_f16);
             // A sum of several parts waits in the output, unless that would round it.
-            let partial = choice.workspace_of(pass) > 0 || (split && pass.dtype != DType::F32);
+            let partial = choice.workspace_of(pass) > 0 || storage.needs_workspace(split);
             if partial {
                 let bytes = choice.workspace_of(pass).max(pass.outputs().saturating_mul(4));
                 plan.engine.check_binding("the workspace", bytes).map_err(|error| refused(error.to_string()))?;
@@ -134,7 +134,6 @@ impl Plan {
             }
             // The packed weight is below the limit of a binding, or the kernel had refused.
             let params = |partial| Params::new(pass, &tiling, weight_offset as u32, partial);
-            let storage = Storage::of(pass.dtype, plan.engine.capabilities().shader_f16);
             let build = Build { split, partial, storage, ..Build::default() };
             let first_output = pass.first_output as u32;
             pending.push((
@@ -189,8 +188,8 @@ impl Plan {
         self.choice.packing()
     }
 
-    /// Bytes of workspace that the kernel needs beside the caller's buffers, where several workgroups share a sum, or a sum of 16-bit
-    /// tensors has several parts; every
+    /// Bytes of workspace that the kernel needs beside the caller's buffers, where several workgroups share a sum, or sums of 16-bit
+    /// tensors have several parts or the device's shaders no 16-bit floats; every
     /// [`Bound`] has one of its own. 0 for most variants.
     pub fn workspace_size(&self) -> u64 {
         self.workspace

@@ -6,6 +6,7 @@
 //! image size or number of channels, so the long sweeps vary only the latter.
 
 mod features;
+mod formats;
 mod geometry;
 mod lines;
 mod sizes;
@@ -39,7 +40,7 @@ impl Entry {
 
 /// All named problems, in a fixed order.
 pub fn entries() -> Vec<Entry> {
-    let sections: [fn() -> Vec<Entry>; 22] = [
+    let sections: [fn() -> Vec<Entry>; 24] = [
         features::alone,
         features::pairs,
         sizes::channel_tails,
@@ -62,6 +63,8 @@ pub fn entries() -> Vec<Entry> {
         transposed::lines,
         transposed::images,
         transposed::volumes,
+        formats::layouts,
+        formats::halves,
     ];
     sections.iter().flat_map(|section| section()).collect()
 }

@@ -371,6 +371,19 @@ impl Storage {
     }
 }
 
+impl Storage {
+    /// Whether sums go to a workspace of 32-bit floats first: where they would be rounded between parts, and where outputs
+    /// share words. Of those only `reduce.wgsl` writes any: it takes atomic operations, which kernels full of unrolled stores
+    /// are better without (on lavapipe they took ten times as long to compile).
+    pub const fn needs_workspace(self, split: bool) -> bool {
+        match self {
+            Self::Words => false,
+            Self::Halves => split,
+            Self::PackedHalves => true,
+        }
+    }
+}
+
 /// A module that reads tensors of one kind and writes an output of another.
 fn module(tensors: Storage, output: Storage, main: &str) -> Result<Source> {
     let enable = if [tensors, output].contains(&Storage::Halves) { "enable f16;" } else { "" };
@@ -500,8 +513,9 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
     };
     let mut modules = Vec::new();
     for (number, pass) in passes.iter().enumerate() {
-        let partial = choice.workspace_of(pass) > 0;
-        let build = Build { partial, storage: Storage::of(pass.dtype, capabilities.shader_f16), ..Build::default() };
+        let storage = Storage::of(pass.dtype, capabilities.shader_f16);
+        let partial = choice.workspace_of(pass) > 0 || storage.needs_workspace(false);
+        let build = Build { partial, storage, ..Build::default() };
         let module = choice.source(pass, &build)?;
         if !modules.contains(&module) {
             modules.push(module);

@@ -11,7 +11,7 @@
 use std::fmt;
 
 use proptest::prelude::*;
-use wgpu_conv::{Activation, AnyPadding, Epilogue, Op, PaddingMode, Parameters, Problem};
+use wgpu_conv::{Activation, AnyPadding, DType, Epilogue, Layout, Op, PaddingMode, Parameters, Problem, WeightLayout};
 
 /// A problem that proptest prints as its problem string.
 #[derive(Clone, Copy, PartialEq)]
@@ -57,14 +57,16 @@ pub fn problem_with(
         2 => (outer_axis(), outer_axis(), axis()).prop_map(|(slices, rows, columns)| vec![slices, rows, columns]),
     ];
     let options = (padding_kind(), padding_mode(), any::<bool>(), any::<bool>());
-    (op, sizes, axes, options, activation).prop_map(move |(op, sizes, axes, options, activation)| {
-        let (batch, in_per_group, out_per_group, groups) = sizes;
-        let (padding, mode, bias, residual) = options;
-        // Transposed convolutions know no other mode.
-        let mode = if op == Op::ConvTranspose { PaddingMode::Zeros } else { mode };
-        Draw { op, batch, in_per_group, out_per_group, groups, axes, padding, mode, bias, residual, activation }
-            .mend(max_macs)
-    })
+    (op, sizes, axes, options, formats(), activation).prop_map(
+        move |(op, sizes, axes, options, formats, activation)| {
+            let (batch, in_per_group, out_per_group, groups) = sizes;
+            let (padding, mode, bias, residual) = options;
+            // Transposed convolutions know no other mode.
+            let mode = if op == Op::ConvTranspose { PaddingMode::Zeros } else { mode };
+            Draw { op, batch, in_per_group, out_per_group, groups, axes, padding, mode, bias, residual, activation }
+                .mend(max_macs, formats)
+        },
+    )
 }
 
 /// Every activation, with numbers that a problem string writes out in full.
@@ -96,6 +98,15 @@ pub fn integer_activation() -> impl Strategy<Value = Activation> {
         1 => (-3..=3i8).prop_map(|slope| Activation::LeakyRelu { slope: f32::from(slope) }),
         1 => Just(Activation::Prelu),
     ]
+}
+
+/// Orders in memory and the type of elements, mostly the usual ones.
+fn formats() -> impl Strategy<Value = (Layout, WeightLayout, DType)> {
+    (
+        prop_oneof![3 => Just(Layout::Nchw), 1 => Just(Layout::Nhwc)],
+        prop_oneof![4 => Just(WeightLayout::Oihw), 1 => Just(WeightLayout::Ohwi), 1 => Just(WeightLayout::Hwio)],
+        prop_oneof![4 => Just(DType::F32), 1 => Just(DType::F16)],
+    )
 }
 
 fn rarely_zero(max: u32) -> impl Strategy<Value = u32> {
@@ -221,7 +232,7 @@ struct Draw {
 }
 
 impl Draw {
-    fn mend(mut self, max_macs: u64) -> Case {
+    fn mend(mut self, max_macs: u64, (layout, weight_layout, dtype): (Layout, WeightLayout, DType)) -> Case {
         while self.op == Op::ConvTranspose && self.axes.iter().map(|axis| axis.stride).product::<u32>() > MAX_PASSES {
             if let Some(largest) = self.axes.iter_mut().map(|axis| &mut axis.stride).max() {
                 *largest /= 2;
@@ -235,7 +246,7 @@ impl Draw {
             // Without input channels there are no products, and where strides skip inputs few of them.
             let work = problem.macs().max(problem.output_len()).max(problem.input_len() / 8);
             if work <= max_macs || !self.halve_largest() {
-                return Case(problem);
+                return Case(problem.with_layout(layout).with_weight_layout(weight_layout).with_dtype(dtype));
             }
         }
     }
