@@ -59,11 +59,12 @@ struct Params {
     pad_front: i32,
     pad_top: i32,
     pad_left: i32,
-    // First element within each binding; of the weight the first vector of four.
+    // First element within each binding; of the weight the first vector of four. Then the first of this pass's outputs.
     input_offset: u32,
     output_offset: u32,
     residual_offset: u32,
     weight_offset: u32,
+    first_output: u32,
     // This segment's tiles, and workgroups per row of the grid.
     tile_begin: u32,
     tile_end: u32,
@@ -102,7 +103,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 // Bindings 1, 2, 4 and 5 are tensors, which the files `tensors` and `output` declare by what they hold.
-// Bias of every output channel, then (with PReLU) its slope.
+// Bias of every output channel, then (with PReLU) its slope, or those of all elements of an image.
 @group(0) @binding(3) var<storage, read> channel_data: array<f32>;
 
 fn kernel_h() -> u32 { if GENERIC { return params.kernel_h; } return KERNEL_H; }
@@ -230,6 +231,8 @@ fn activate(x: f32, slope: f32) -> f32 {
         case 9u: { return gelu_tanh(x); }
         case 10u: { return x * clamp(x + 3.0, 0.0, 6.0) * 0.16666667; }
         case 11u: { return select(params.alpha * (exp(min(x, 0.0)) - 1.0), x, x > 0.0); }
+        case 12u: { return select(x, x * slope, x < 0.0); }
+        case 13u: { return clamp(params.alpha * x + params.beta, 0.0, 1.0); }
         default: { return x; }
     }
 }
@@ -265,7 +268,11 @@ fn store(sum: f32, channel: Channel, index: u32) {
         value += read_residual(index);
     }
     if !PARTIAL && (!SPLIT || params.unfinished == 0u) {
-        value = activate(value + channel.bias, channel.slope);
+        var slope = channel.slope;
+        if activation() == 12u {
+            slope = channel_data[params.out_channels + (params.first_output + index) % params.out_image];
+        }
+        value = activate(value + channel.bias, slope);
     }
     store_output(at, value);
 }

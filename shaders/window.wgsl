@@ -3,11 +3,11 @@
 // Taps are taken in blocks of TAP_ROWS × TAP_COLUMNS. The window is the input that one channel's block of taps needs: it is
 // loaded once, and all pixels, taps and channels of an invocation's block share it.
 
-// Of the kernel at once: all rows or one, all columns or one.
+// Of the kernel at once: all rows or one; all columns or a part that divides them.
 const TAP_ROWS: u32 = 3u;
 const TAP_COLUMNS: u32 = 3u;
-// Where the taps of a block cover the kernel along an axis, its stretch of the image is (pixels - 1) · stride +
-// (taps - 1) · dilation + 1 long; otherwise there is one element for each pixel.
+// The stretch of the image that the block needs along an axis, (pixels - 1) · stride + (taps - 1) · dilation + 1 long; of a
+// single tap out of several, one element for each pixel.
 const WINDOW_H: u32 = 10u;
 const WINDOW_W: u32 = 10u;
 // What row y of the pixels needs for row a of the taps is what row y - REUSE_ROWS needed for row a + REUSE_TAPS.
@@ -21,8 +21,9 @@ const SUM_CHANNELS: u32 = 0u;
 // Whether a block of taps covers the kernel along the axis, and elements of the window from one pixel to the next.
 const WHOLE_H: bool = !GENERIC && TAP_ROWS == KERNEL_H;
 const WHOLE_W: bool = !GENERIC && TAP_COLUMNS == KERNEL_W;
+const STRETCH_W: bool = WHOLE_W || TAP_COLUMNS > 1u;
 const STEP_H: u32 = select(1u, STRIDE_H, WHOLE_H);
-const STEP_W: u32 = select(1u, STRIDE_W, WHOLE_W);
+const STEP_W: u32 = select(1u, STRIDE_W, STRETCH_W);
 
 // Row of the image (negative for a zero) for row y of the pixels and row a of the taps from (i, j) on, and column of the
 // image for the window's column q. In a slice that is padding (negative) every row is.
@@ -35,7 +36,7 @@ fn source_row(slice: i32, top: i32, y: u32, i: u32, a: u32) -> i32 {
 }
 
 fn source_column(left: i32, q: u32, j: u32) -> i32 {
-    return source(left + i32(select(q * stride_w() + j * dilation_w(), q, WHOLE_W)), params.in_width);
+    return source(left + i32(select(q * stride_w(), q, STRETCH_W) + j * dilation_w()), params.in_width);
 }
 
 // The way along a sum: a step is a slice of the kernel in an input channel of the group.

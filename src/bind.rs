@@ -399,7 +399,7 @@ struct Offsets {
 impl Offsets {
     /// The parameters of a program; in the workspace everything begins at its first element.
     fn apply(&self, program: &Program) -> Params {
-        let [output, residual] = [self.output, self.residual].map(|offset| offset + program.first_output);
+        let [output, residual] = [self.output, self.residual].map(|offset| offset + program.params.first_output);
         let (input_offset, output_offset, residual_offset) = match program.role {
             Role::Convolve => (self.input, output, residual),
             Role::ConvolvePartially => (self.input, 0, 0),

@@ -29,6 +29,9 @@ pub enum Activation {
     },
     /// As [`Activation::LeakyRelu`] with a slope for each output channel, which is given with the weights.
     Prelu,
+    /// As [`Activation::Prelu`] with a slope for each element of an output image (ONNX's PRelu with slopes of shape (C, H, W)),
+    /// in the order in which the output lies in memory. Weights with such slopes serve outputs of one size.
+    PreluEach,
     /// y = 1 / (1 + exp(−x)).
     Sigmoid,
     /// y = tanh(x).
@@ -46,6 +49,13 @@ pub enum Activation {
         /// Negative saturation value.
         alpha: f32,
     },
+    /// y = clip(`alpha` · x + `beta`, 0, 1); PyTorch's hardsigmoid has 1/6 and 0.5, ONNX's HardSigmoid 0.2 and 0.5 by default.
+    HardSigmoid {
+        /// Slope between the ends.
+        alpha: f32,
+        /// Value at 0.
+        beta: f32,
+    },
 }
 
 impl Activation {
@@ -60,6 +70,7 @@ impl Activation {
             Self::Clip { .. } => "clip",
             Self::LeakyRelu { .. } => "leaky_relu",
             Self::Prelu => "prelu",
+            Self::PreluEach => "prelu_each",
             Self::Sigmoid => "sigmoid",
             Self::Tanh => "tanh",
             Self::Silu => "silu",
@@ -67,6 +78,7 @@ impl Activation {
             Self::GeluTanh => "gelu_tanh",
             Self::HardSwish => "hard_swish",
             Self::Elu { .. } => "elu",
+            Self::HardSigmoid { .. } => "hard_sigmoid",
         }
     }
 
@@ -76,6 +88,7 @@ impl Activation {
             Self::Clip { min, max } => vec![min, max],
             Self::LeakyRelu { slope } => vec![slope],
             Self::Elu { alpha } => vec![alpha],
+            Self::HardSigmoid { alpha, beta } => vec![alpha, beta],
             _ => Vec::new(),
         }
     }
@@ -92,6 +105,7 @@ impl Activation {
             ("clip", &[min, max]) => Self::Clip { min, max },
             ("leaky_relu", &[slope]) => Self::LeakyRelu { slope },
             ("prelu", []) => Self::Prelu,
+            ("prelu_each", []) => Self::PreluEach,
             ("sigmoid", []) => Self::Sigmoid,
             ("tanh", []) => Self::Tanh,
             ("silu", []) => Self::Silu,
@@ -99,10 +113,11 @@ impl Activation {
             ("gelu_tanh", []) => Self::GeluTanh,
             ("hard_swish", []) => Self::HardSwish,
             ("elu", &[alpha]) => Self::Elu { alpha },
+            ("hard_sigmoid", &[alpha, beta]) => Self::HardSigmoid { alpha, beta },
             _ => {
                 return Err(format!(
                     "no activation {name:?} with {} numbers; known are relu, relu6, clip=MIN,MAX, leaky_relu=SLOPE, prelu, \
-                     sigmoid, tanh, silu, gelu, gelu_tanh, hard_swish, elu=ALPHA",
+                     prelu_each, sigmoid, tanh, silu, gelu, gelu_tanh, hard_swish, elu=ALPHA, hard_sigmoid=ALPHA,BETA",
                     numbers.len()
                 ));
             }
@@ -126,11 +141,14 @@ impl Activation {
             Self::LeakyRelu { slope: number } | Self::Elu { alpha: number } if !number.is_finite() => {
                 Err(bad("given finite numbers"))
             }
+            Self::HardSigmoid { alpha, beta } if !alpha.is_finite() || !beta.is_finite() => {
+                Err(bad("given finite numbers"))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The function in float64, for references. `slope` is the channel's PReLU slope.
+    /// The function in float64, for references. `slope` is the output's PReLU slope.
     pub fn apply_f64(self, x: f64, slope: f64) -> f64 {
         match self {
             Self::Identity => x,
@@ -143,7 +161,7 @@ impl Activation {
                     x
                 }
             }
-            Self::Prelu => {
+            Self::Prelu | Self::PreluEach => {
                 if x < 0.0 {
                     x * slope
                 } else {
@@ -166,39 +184,42 @@ impl Activation {
                     f64::from(alpha) * x.exp_m1()
                 }
             }
+            Self::HardSigmoid { alpha, beta } => (f64::from(alpha) * x + f64::from(beta)).clamp(0.0, 1.0),
         }
     }
 
     /// The largest absolute slope of the function: an error of e in its argument becomes at most this times e.
-    /// `slope` is the channel's PReLU slope.
+    /// `slope` is the output's PReLU slope.
     pub fn lipschitz(self, slope: f64) -> f64 {
         match self {
             Self::Identity | Self::Relu | Self::Clip { .. } | Self::Tanh => 1.0,
             Self::LeakyRelu { slope } => f64::from(slope).abs().max(1.0),
-            Self::Prelu => slope.abs().max(1.0),
+            Self::Prelu | Self::PreluEach => slope.abs().max(1.0),
             Self::Sigmoid => 0.25,
             Self::Silu => 1.1,
             Self::Gelu | Self::GeluTanh => 1.13,
             Self::HardSwish => 1.5,
             Self::Elu { alpha } => f64::from(alpha).abs().max(1.0),
+            Self::HardSigmoid { alpha, .. } => f64::from(alpha).abs(),
         }
     }
 
     /// The function's own absolute error on the GPU at argument x, its argument being exact. It allows for WGSL's
     /// stated accuracy of `exp` (3 + 2·|x| units in the last place) and division (2.5), and for the erf formula used.
-    /// `slope` is the channel's PReLU slope.
+    /// `slope` is the output's PReLU slope.
     pub fn error_bound(self, x: f64, slope: f64) -> f64 {
         const ULP: f64 = 1.0 / (1u64 << 23) as f64;
         match self {
             Self::Identity | Self::Relu | Self::Clip { .. } => 0.0,
             Self::LeakyRelu { slope } => ULP * (x * f64::from(slope)).abs(),
-            Self::Prelu => ULP * (x * slope).abs(),
+            Self::Prelu | Self::PreluEach => ULP * (x * slope).abs(),
             Self::Sigmoid => 4.0 * ULP,
             Self::Tanh => 8.0 * ULP,
             Self::Silu => 6.0 * ULP * x.abs(),
             Self::Gelu | Self::GeluTanh => 8.0 * ULP * x.abs(),
             Self::HardSwish => 6.0 * ULP * x.abs(),
             Self::Elu { alpha } => 8.0 * ULP * f64::from(alpha).abs(),
+            Self::HardSigmoid { alpha, beta } => 2.0 * ULP * ((f64::from(alpha) * x).abs() + f64::from(beta).abs()),
         }
     }
 }
@@ -296,6 +317,7 @@ mod tests {
             Activation::GeluTanh,
             Activation::HardSwish,
             Activation::Elu { alpha: 3.0 },
+            Activation::HardSigmoid { alpha: -0.7, beta: 0.25 },
         ];
         for activation in all {
             let mut x = -12.0;
@@ -311,7 +333,9 @@ mod tests {
 
     #[test]
     fn names_read_back() {
-        for text in ["relu", "clip=0,6", "leaky_relu=0.01", "elu=1.5", "hard_swish", "clip=-inf,3"] {
+        for text in
+            ["relu", "clip=0,6", "leaky_relu=0.01", "elu=1.5", "hard_swish", "clip=-inf,3", "hard_sigmoid=0.2,0.5"]
+        {
             let (name, numbers) = text.split_once('=').unwrap_or((text, ""));
             let numbers: Vec<f32> = numbers.split(',').filter(|n| !n.is_empty()).map(|n| n.parse().unwrap()).collect();
             assert_eq!(Activation::from_name(name, &numbers).unwrap().to_string(), text);

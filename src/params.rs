@@ -38,6 +38,7 @@ pub(crate) struct Params {
     pub output_offset: u32,
     pub residual_offset: u32,
     pub weight_offset: u32,
+    pub first_output: u32,
     pub tile_begin: u32,
     pub tile_end: u32,
     pub grid_width: u32,
@@ -110,6 +111,7 @@ impl Params {
             output_offset: 0,
             residual_offset: 0,
             weight_offset,
+            first_output: pass.first_output as u32,
             tile_begin: 0,
             tile_end: 0,
             grid_width: 0,
@@ -156,6 +158,8 @@ pub(crate) fn activation_code(activation: Activation) -> u32 {
         Activation::GeluTanh => 9,
         Activation::HardSwish => 10,
         Activation::Elu { .. } => 11,
+        Activation::PreluEach => 12,
+        Activation::HardSigmoid { .. } => 13,
     }
 }
 
@@ -181,7 +185,7 @@ mod tests {
         let (_, declared) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some("Params")).unwrap();
         let naga::TypeInner::Struct { members, span } = &declared.inner else { panic!("Params is a struct") };
         let shader: Vec<(&str, u32)> = members.iter().map(|m| (m.name.as_deref().unwrap(), m.offset)).collect();
-        let host = offsets!(in_depth in_height in_width in_image in_channel in_slice in_row in_column out_depth out_height out_width out_image out_channel out_slice out_row out_column plane_pixels out_channels group_in group_out sum_length pixels pad_front pad_top pad_left input_offset output_offset residual_offset weight_offset tile_begin tile_end grid_width part_begin part_end unfinished tiles_pixels tiles_channels alpha beta kernel_d kernel_h kernel_w stride_d stride_h stride_w dilation_d dilation_h dilation_w padding_mode activation has_bias has_residual channel_block weight_rows splits split_length);
+        let host = offsets!(in_depth in_height in_width in_image in_channel in_slice in_row in_column out_depth out_height out_width out_image out_channel out_slice out_row out_column plane_pixels out_channels group_in group_out sum_length pixels pad_front pad_top pad_left input_offset output_offset residual_offset weight_offset first_output tile_begin tile_end grid_width part_begin part_end unfinished tiles_pixels tiles_channels alpha beta kernel_d kernel_h kernel_w stride_d stride_h stride_w dilation_d dilation_h dilation_w padding_mode activation has_bias has_residual channel_block weight_rows splits split_length);
         assert_eq!(shader, host);
         assert_eq!(*span as usize, size_of::<Params>());
         assert!(*span <= 256, "a segment's parameters take {span} bytes; one dynamic offset step has 256");

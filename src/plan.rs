@@ -46,8 +46,6 @@ pub(crate) struct Program {
     pub pipeline: wgpu::ComputePipeline,
     /// Parameters without offsets, segment and grid.
     pub params: Params,
-    /// Element of the output that is the first of its pass.
-    pub first_output: u32,
     pub segments: Vec<Segment>,
     pub build: Build,
 }
@@ -135,24 +133,23 @@ impl Plan {
             // The packed weight is below the limit of a binding, or the kernel had refused.
             let params = |partial| Params::new(pass, &tiling, weight_offset as u32, partial);
             let build = Build { split, partial, storage, ..Build::default() };
-            let first_output = pass.first_output as u32;
             pending.push((
                 plan.pipeline(number, &build)?,
                 if partial { Role::ConvolvePartially } else { Role::Convolve },
-                (number, params(partial), first_output, segments, build),
+                (number, params(partial), segments, build),
             ));
             if partial {
                 let segments = vec![reduce_segment(&plan.engine, pass)?];
                 let pipeline = plan.reduce_pipeline(number, Access::Separate)?;
                 // Whatever a kernel counts as its pixels, these are outputs.
                 let params = Params { pixels: pass.pixels() as u32, ..params(false) };
-                pending.push((pipeline, Role::Reduce, (number, params, first_output, segments, build)));
+                pending.push((pipeline, Role::Reduce, (number, params, segments, build)));
             }
         }
         Ok(Box::pin(async move {
-            for (pipeline, role, (pass, params, first_output, segments, build)) in pending {
+            for (pipeline, role, (pass, params, segments, build)) in pending {
                 let pipeline = pipeline.await?;
-                plan.programs.push(Program { role, pass, pipeline, params, first_output, segments, build });
+                plan.programs.push(Program { role, pass, pipeline, params, segments, build });
             }
             Ok(plan)
         }))

@@ -23,7 +23,7 @@
 //! channels are last in memory, and `ohwi` or `hwio` for the order of the weight; `f16` for
 //! tensors of 16-bit floats.
 //! Then the epilogue, each part after a plus sign: `residual`, and one activation: `relu`, `relu6`, `clip=MIN,MAX`,
-//! `leaky_relu=SLOPE`, `prelu`, `sigmoid`, `tanh`, `silu`, `gelu`, `gelu_tanh`, `hard_swish`, `elu=ALPHA`.
+//! `leaky_relu=SLOPE`, `prelu`, `prelu_each`, `sigmoid`, `tanh`, `silu`, `gelu`, `gelu_tanh`, `hard_swish`, `elu=ALPHA`, `hard_sigmoid=ALPHA,BETA`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -162,7 +162,9 @@ fn finish(problem: &Problem, tensors: &Tensors<'_>, channel: usize, index: usize
     let (value, bound) = if activation == crate::Activation::Identity {
         (sum, bound)
     } else {
-        let slope = at(tensors.slopes, channel);
+        let each = activation == crate::Activation::PreluEach;
+        let image = problem.output_shape()[1..].iter().map(|&size| size as usize).product::<usize>();
+        let slope = at(tensors.slopes, if each { index % image } else { channel });
         let value = activation.apply_f64(sum, slope);
         let own = activation.error_bound(sum, slope);
         (value, activation.lipschitz(slope) * bound + own + UNIT * value.abs())

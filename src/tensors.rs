@@ -1,5 +1,6 @@
 //! [`Tensors`]: the numbers of one convolution on the host.
 
+use crate::epilogue::Activation;
 use crate::error::{Error, Result};
 use crate::problem::Problem;
 
@@ -14,7 +15,8 @@ pub struct Tensors<'a> {
     pub bias: Option<&'a [f32]>,
     /// (N, C_out, OH, OW); required exactly if the epilogue adds a residual.
     pub residual: Option<&'a [f32]>,
-    /// (C_out), one slope per output channel; required exactly if the activation is PReLU.
+    /// (C_out), one slope per output channel, or one for each element of an output image; required exactly if the activation
+    /// is PReLU.
     pub slopes: Option<&'a [f32]>,
 }
 
@@ -54,7 +56,7 @@ impl<'a> Tensors<'a> {
         for (name, required, needed, given) in [
             ("bias", channels, needs.bias, self.bias),
             ("residual", problem.output_len(), needs.residual, self.residual),
-            ("slopes", channels, needs.slopes, self.slopes),
+            ("slopes", needs.slopes.unwrap_or(0), needs.slopes.is_some(), self.slopes),
         ] {
             check_presence(name, needed, given.is_some())?;
             if let Some(given) = given {
@@ -69,7 +71,8 @@ impl<'a> Tensors<'a> {
 pub(crate) struct Needs {
     pub bias: bool,
     pub residual: bool,
-    pub slopes: bool,
+    /// How many.
+    pub slopes: Option<u64>,
 }
 
 impl Needs {
@@ -77,7 +80,13 @@ impl Needs {
         Self {
             bias: problem.bias(),
             residual: problem.epilogue().residual,
-            slopes: problem.epilogue().activation == crate::Activation::Prelu,
+            slopes: match problem.epilogue().activation {
+                Activation::Prelu => Some(problem.out_channels().into()),
+                Activation::PreluEach => {
+                    Some(problem.output_shape()[1..].iter().map(|&size| u64::from(size)).product())
+                }
+                _ => None,
+            },
         }
     }
 }

@@ -134,7 +134,7 @@ pub struct WeightData<'a> {
     pub weight: Source<'a>,
     /// (C_out); required exactly if the convolution has a bias.
     pub bias: Option<Source<'a>>,
-    /// (C_out), PReLU slopes; required exactly if the activation is PReLU.
+    /// (C_out), PReLU slopes, or one for each element of an output image; required exactly if the activation is PReLU.
     pub slopes: Option<Source<'a>>,
     /// Whether the weight is also kept as it came, so that [`Plan::repack`](crate::Plan::repack) can pack it for another
     /// kernel without a new upload. Default false.
@@ -186,7 +186,8 @@ struct Key {
     shape: Shape,
     groups: u32,
     bias: bool,
-    slopes: bool,
+    /// How many.
+    slopes: Option<u64>,
     /// Of a transposed convolution, whose passes they decide.
     strides: Option<[Shape; 2]>,
     layout: WeightLayout,
@@ -220,7 +221,7 @@ impl std::fmt::Display for Key {
             self.dtype,
             self.groups,
             with(self.bias),
-            with(self.slopes)
+            self.slopes.map_or("without".into(), |count| format!("with {count}"))
         )?;
         match &self.strides {
             Some([stride, dilation]) => write!(f, ", transposed with stride {stride:?} and dilation {dilation:?}"),
@@ -268,13 +269,16 @@ impl Weights {
     ) -> Result<Pending<Self>> {
         let needs = Needs::of(problem);
         check_presence("bias", needs.bias, data.bias.is_some())?;
-        check_presence("slopes", needs.slopes, data.slopes.is_some())?;
+        check_presence("slopes", needs.slopes.is_some(), data.slopes.is_some())?;
         let channels = u64::from(problem.out_channels());
         let dtype = problem.dtype();
         let weight_bytes = check_source("weight", data.weight, problem.weight_len(), dtype)?;
-        for (name, source) in [("bias", data.bias), ("slopes", data.slopes)] {
-            source.map_or(Ok(0), |source| check_source(name, source, channels, DType::F32))?;
+        let slopes = needs.slopes.unwrap_or(0);
+        for (name, source, count) in [("bias", data.bias, channels), ("slopes", data.slopes, slopes)] {
+            source.map_or(Ok(0), |source| check_source(name, source, count, DType::F32))?;
         }
+        let channel_bytes = 4 * (channels + slopes);
+        engine.check_binding("the bias with the slopes", channel_bytes)?;
         engine.check_binding("the weight", weight_bytes)?;
         let packer = engine.pipeline(
             pack_source(packing, problem.dtype())?,
@@ -290,15 +294,11 @@ impl Weights {
                 engine.storage_buffer("wgpu-conv: raw weight", weight_bytes, raw_usage | wgpu::BufferUsages::COPY_DST);
             put(&engine, &mut encoder, data.weight, dtype, &raw, 0, weight_bytes)?;
             // Slopes lie behind the bias even where there is none: the shader knows one place.
-            let halves = if needs.slopes { 2 } else { 1 };
-            let channel_data = engine.storage_buffer(
-                "wgpu-conv: bias and slopes",
-                4 * halves * channels,
-                wgpu::BufferUsages::COPY_DST,
-            );
-            for (source, offset) in [(data.bias, 0), (data.slopes, 4 * channels)] {
+            let channel_data =
+                engine.storage_buffer("wgpu-conv: bias and slopes", channel_bytes, wgpu::BufferUsages::COPY_DST);
+            for (source, offset, count) in [(data.bias, 0, channels), (data.slopes, 4 * channels, slopes)] {
                 source.map_or(Ok(()), |source| {
-                    put(&engine, &mut encoder, source, DType::F32, &channel_data, offset, 4 * channels)
+                    put(&engine, &mut encoder, source, DType::F32, &channel_data, offset, 4 * count)
                 })?;
             }
             Ok((encoder, raw, channel_data))

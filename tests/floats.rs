@@ -11,7 +11,7 @@ use wgpu_conv_check::{DataKind, Placement, ProblemData, Runner, Unit, verify};
 const FLOATS: [DataKind; 3] = [DataKind::Uniform, DataKind::Flat, DataKind::Positive];
 
 /// Every activation; the parameters are such that a mistake in any of them shows.
-const ACTIVATIONS: [Activation; 13] = [
+const ACTIVATIONS: [Activation; 14] = [
     Activation::Identity,
     Activation::Relu,
     Activation::RELU6,
@@ -25,6 +25,7 @@ const ACTIVATIONS: [Activation; 13] = [
     Activation::GeluTanh,
     Activation::HardSwish,
     Activation::Elu { alpha: 1.3 },
+    Activation::HardSigmoid { alpha: -0.3, beta: 0.4 },
 ];
 
 fn parse(text: &str) -> Problem {

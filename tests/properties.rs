@@ -16,7 +16,7 @@ use wgpu_conv::{Op, Problem, Result};
 use wgpu_conv_check::runner::judge;
 use wgpu_conv_check::{DataKind, Placement, ProblemData, Runner, Unit};
 
-use problems::{Case, any_problem, integer_problem};
+use problems::{Case, any_problem, in_any_format, integer_problem};
 
 /// Keeps a case to milliseconds on a software adapter.
 const MAX_MACS: u64 = 60_000;
@@ -90,20 +90,20 @@ fn floats() -> impl Strategy<Value = DataKind> {
 
 #[test]
 fn integers_are_exact_on_generic_variants() {
-    check(400, true, integer_problem(MAX_MACS), Just(DataKind::Integers));
+    check(400, true, in_any_format(integer_problem(MAX_MACS)), Just(DataKind::Integers));
 }
 
 #[test]
 fn integers_are_exact_on_specialised_variants() {
-    check(40, false, integer_problem(MAX_MACS), Just(DataKind::Integers));
+    check(40, false, in_any_format(integer_problem(MAX_MACS)), Just(DataKind::Integers));
 }
 
 #[test]
 fn floats_are_within_their_bound_on_generic_variants() {
-    check(250, true, any_problem(MAX_MACS), floats());
+    check(250, true, in_any_format(any_problem(MAX_MACS)), floats());
 }
 
 #[test]
 fn floats_are_within_their_bound_on_specialised_variants() {
-    check(30, false, any_problem(MAX_MACS), floats());
+    check(30, false, in_any_format(any_problem(MAX_MACS)), floats());
 }

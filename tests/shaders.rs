@@ -9,7 +9,7 @@ use wgpu_conv::{Error, Kernel, Problem, shader_source};
 mod wgsl;
 
 /// Each parameter that reaches the compiler, alone and with others.
-const CONFIGURATIONS: [&str; 27] = [
+const CONFIGURATIONS: [&str; 34] = [
     "c3h9w9o5k1:nobias",
     "c3h9w9o5k1",
     "c3h9w9o5k3+residual",
@@ -40,6 +40,13 @@ const CONFIGURATIONS: [&str; 27] = [
     "c3h9w9o5k3+gelu_tanh",
     "c3h9w9o5k3+hard_swish",
     "c3h9w9o5k3+elu=1.5",
+    "c3h9w9o5k3+hard_sigmoid=0.2,0.5",
+    "c3h9w9o5k3+prelu_each",
+    "c3h9w9o5k3:nhwc:hwio",
+    "c3z5h9w9o5k3p1s2",
+    "c3w9o5k3p1",
+    "c3h9w9o5k4s2p1:transposed",
+    "c3h9w9o5k3:f16+residual",
 ];
 
 /// Which number of a binding is what, for people who read the shaders; the same in all of them.
@@ -58,7 +65,16 @@ fn bindings(module: &naga::Module) -> Vec<(u32, String)> {
 }
 
 fn translate_all(kernel: Kernel) {
-    let convolution = [(0, "params"), (1, "input"), (2, "weight"), (3, "channel_data"), (4, "residual"), (5, "output")];
+    let convolution = [
+        (0, "params"),
+        (1, "input"),
+        // Two views of the same; a kernel uses one of them.
+        (2, "weight"),
+        (2, "weight_elements"),
+        (3, "channel_data"),
+        (4, "residual"),
+        (5, "output"),
+    ];
     for (place, variant) in kernel.variants().into_iter().enumerate() {
         // The first variant takes every configuration, the others take turns.
         let turn = |index: usize| place == 0 || (index + place).is_multiple_of(4);
@@ -105,8 +121,10 @@ fn generic_variants_are_one_shader_for_everything() {
     for &kernel in Kernel::ALL {
         for variant in kernel.variants().into_iter().filter(|variant| variant.starts_with("generic")) {
             let source = |text: &str| shader_source(&text.parse().unwrap(), kernel, Some(variant), 0).unwrap();
-            for text in CONFIGURATIONS.into_iter().chain(["c3h99w99o5k11x13s2d3p4+elu=2"]) {
-                assert_eq!(source(text), source(CONFIGURATIONS[0]), "{kernel} {variant} for {text}");
+            // But for each type of elements.
+            let usual = CONFIGURATIONS.into_iter().filter(|text| !text.contains(":f16"));
+            for text in usual.chain(["c3h99w99o5k11x13s2d3p4+elu=2"]) {
+                assert!(source(text) == source(CONFIGURATIONS[0]), "{kernel} {variant} for {text}");
             }
         }
     }
@@ -128,8 +146,10 @@ fn a_new_input_size_is_no_new_shader() {
 #[test]
 fn the_checks_of_this_file_can_fail() {
     assert!(wgsl::translate("fn main() { nonsense }").is_err(), "not WGSL");
-    let half = "enable f16; @compute @workgroup_size(1) fn main() { var x = 1.0h; x += 1.0h; }";
-    assert!(wgsl::translate(half).is_err(), "a capability that nobody declares");
+    let double = "@compute @workgroup_size(1) fn main() { var x = 1.0lf; x += 1.0lf; }";
+    assert!(wgsl::translate(double).is_err(), "a capability that nobody declares");
+    let half = "@compute @workgroup_size(1) fn main() { var x = unpack2x16float(1u); x += x; }";
+    assert!(wgsl::translate(half).is_err(), "a capability that only modules with 16-bit tensors have");
     let beyond = "@compute @workgroup_size(1) fn main() { var x: array<f32, 2>; x[2] = 1.0; }";
     assert!(wgsl::translate(beyond).is_err(), "a constant index that is out of range");
     let no_entry = "fn helper() -> u32 { return 1u; }";

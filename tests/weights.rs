@@ -127,17 +127,17 @@ fn weights_of_another_convolution_are_refused() {
     let buffer = engine.buffer_zeroed("large enough for all", 4096).unwrap();
     let buffers = Buffers::new(buffer.slice(..4096), buffer.slice(4096..));
     for (other, actual) in [
-        ("c8h9w9o6k3p1g2", "weight shape [6, 4, 3, 3], groups 2, with bias, without slopes"),
-        ("c4h9w9o6k3p1:nobias", "weight shape [6, 4, 3, 3], groups 1, without bias, without slopes"),
-        ("c4h9w9o6k3p1+prelu", "weight shape [6, 4, 3, 3], groups 1, with bias, with slopes"),
-        ("c4h9w9o8k3p1", "weight shape [8, 4, 3, 3], groups 1, with bias, without slopes"),
-        ("c4h9w9o6k3x1p1", "weight shape [6, 4, 3, 1], groups 1, with bias, without slopes"),
-        ("c5h9w9o6k3p1", "weight shape [6, 5, 3, 3], groups 1, with bias, without slopes"),
+        ("c8h9w9o6k3p1g2", "weight shape [6, 4, 3, 3] (oihw, f32), groups 2, with bias, without slopes"),
+        ("c4h9w9o6k3p1:nobias", "weight shape [6, 4, 3, 3] (oihw, f32), groups 1, without bias, without slopes"),
+        ("c4h9w9o6k3p1+prelu", "weight shape [6, 4, 3, 3] (oihw, f32), groups 1, with bias, with 6 slopes"),
+        ("c4h9w9o8k3p1", "weight shape [8, 4, 3, 3] (oihw, f32), groups 1, with bias, without slopes"),
+        ("c4h9w9o6k3x1p1", "weight shape [6, 4, 3, 1] (oihw, f32), groups 1, with bias, without slopes"),
+        ("c5h9w9o6k3p1", "weight shape [6, 5, 3, 3] (oihw, f32), groups 1, with bias, without slopes"),
     ] {
         let other = Case::new(other);
         let weights = other.weights(&other.plan(&engine, &forced(Kernel::Direct, Trusted)));
         let expected = Error::WeightsMismatch {
-            required: "weight shape [6, 4, 3, 3], groups 1, with bias, without slopes".into(),
+            required: "weight shape [6, 4, 3, 3] (oihw, f32), groups 1, with bias, without slopes".into(),
             actual: actual.into(),
         };
         assert_eq!(plan.bind_blocking(&weights, &buffers).map(drop), Err(expected.clone()));

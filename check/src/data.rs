@@ -58,7 +58,7 @@ pub struct ProblemData {
     pub bias: Option<Vec<f32>>,
     /// (N, C_out, OH, OW), if the epilogue adds a residual.
     pub residual: Option<Vec<f32>>,
-    /// (C_out), if the activation is PReLU.
+    /// (C_out), or one for each element of an output image, if the activation is PReLU.
     pub slopes: Option<Vec<f32>>,
     /// Whether float32 arithmetic gives the result without any rounding, in any order of addition, so that it must be
     /// equal to the reference.
@@ -76,7 +76,11 @@ impl ProblemData {
         let [input_limit, weight_limit] = factor_limits(problem.sum_length(), most);
         let channels = u64::from(problem.out_channels());
         let epilogue = problem.epilogue();
-        let prelu = epilogue.activation == Activation::Prelu;
+        let slopes = match epilogue.activation {
+            Activation::Prelu => Some(channels),
+            Activation::PreluEach => Some(problem.output_shape()[1..].iter().map(|&size| u64::from(size)).product()),
+            _ => None,
+        };
         Ok(Self {
             input: source.tensor("the input", problem.input_len(), input_limit, 0.1)?,
             weight: source.tensor("the weight", problem.weight_len(), weight_limit, 0.3)?,
@@ -84,7 +88,7 @@ impl ProblemData {
             residual: wanted(epilogue.residual, || {
                 source.tensor("the residual", problem.output_len(), LARGEST_ADDEND, 0.9)
             })?,
-            slopes: wanted(prelu, || source.slopes(channels))?,
+            slopes: slopes.map(|count| source.slopes(count)).transpose()?,
             exact: kind == DataKind::Integers
                 && largest_sum(problem.sum_length(), input_limit, weight_limit) <= most
                 && keeps_exactness(epilogue.activation),
@@ -142,7 +146,7 @@ fn keeps_exactness(activation: Activation) -> bool {
         Activation::Identity | Activation::Relu | Activation::Clip { .. } => true,
         Activation::LeakyRelu { slope } => slope == 0.0 || is_power_of_two(slope),
         // The slopes are made here, as powers of two.
-        Activation::Prelu => true,
+        Activation::Prelu | Activation::PreluEach => true,
         _ => false,
     }
 }

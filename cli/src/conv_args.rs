@@ -36,7 +36,8 @@ pub struct ConvArgs {
     /// What padded elements hold: zeros, reflect, replicate, circular; transposed: zeros
     #[arg(long, value_name = "MODE", default_value = "zeros", value_parser = parse_mode)]
     padding_mode: PaddingMode,
-    /// relu, relu6, clip=MIN,MAX, leaky_relu=SLOPE, prelu, sigmoid, tanh, silu, gelu, gelu_tanh, hard_swish, elu=ALPHA
+    /// relu, relu6, clip=MIN,MAX, leaky_relu=SLOPE, prelu, prelu_each, sigmoid, hard_sigmoid=ALPHA,BETA, tanh, silu, gelu,
+    /// gelu_tanh, hard_swish, elu=ALPHA
     #[arg(long, value_name = "NAME", default_value = "identity")]
     pub activation: Activation,
     /// Must be the input's [default: the input's]

@@ -31,7 +31,7 @@ pub struct RunArgs {
     /// Tensor of the output's shape, added before the activation
     #[arg(long, value_name = "FILE")]
     residual: Option<TensorPath>,
-    /// Slopes of the activation prelu, (C_out) or (1)
+    /// Slopes of the activation prelu, (C_out) or (1); of prelu_each, the output's shape without its batch
     #[arg(long, value_name = "FILE")]
     slopes: Option<TensorPath>,
     /// Where the output goes: FILE.npy, FILE.safetensors or FILE.safetensors:NAME
@@ -174,10 +174,14 @@ impl Files {
     fn check_shapes(&self, problem: &Problem) -> Result<()> {
         let channels = u64::from(problem.out_channels());
         let output = self.output_shape(problem);
+        let slopes = match problem.epilogue().activation {
+            Activation::PreluEach => problem.output_shape().iter().skip(1).copied().map(u64::from).collect(),
+            _ => vec![channels],
+        };
         for (name, tensor, required) in [
             ("bias", &self.bias, vec![channels]),
             ("residual", &self.residual, output),
-            ("slopes", &self.slopes, vec![channels]),
+            ("slopes", &self.slopes, slopes),
         ] {
             if let Some(tensor) = tensor {
                 let [actual, wanted] = [&tensor.shape, &required].map(|shape| shape_text(shape));

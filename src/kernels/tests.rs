@@ -50,6 +50,24 @@ fn shaders_for_every_kind_of_sharing_are_taken_by_every_back_end() {
 }
 
 #[test]
+fn every_kind_of_storage_is_taken_by_every_back_end() {
+    for (number, choice) in Choice::all().enumerate() {
+        for storage in [Storage::Halves, Storage::PackedHalves] {
+            let pass = Lowered { dtype: DType::F16, ..problems()[number % 4] };
+            let partial = choice.workspace_of(&pass) > 0 || storage.needs_workspace(number % 2 == 1);
+            let build = Build { storage, partial, split: number % 2 == 1, ..Build::default() };
+            let mut sources =
+                vec![choice.source(&pass, &build).unwrap(), pack_source(choice.packing(), pass.dtype).unwrap()];
+            sources.extend(partial.then(|| reduce_source(&pass, Access::Separate, storage).unwrap()));
+            for source in sources {
+                let name = format!("{} {} {storage:?}", choice.kernel, choice.name());
+                wgsl::translate(&unrolled(&source).unwrap()).unwrap_or_else(|message| panic!("{name}: {message}"));
+            }
+        }
+    }
+}
+
+#[test]
 fn every_kind_of_sharing_is_another_shader() {
     // The whole source is the key of a pipeline, whose bind group layout depends on the kind of sharing.
     for choice in Choice::all() {

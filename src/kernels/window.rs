@@ -13,7 +13,7 @@ const GENERIC_SUM_CHANNELS: u64 = 16;
 pub(super) enum Taps {
     /// Everything, if no more than so many input values are needed at a time.
     Kernel { live: u64 },
-    /// A row of the kernel.
+    /// A row of the kernel, or a part of it.
     Row,
     /// One: for configurations that are known at run time only.
     One,
@@ -51,14 +51,21 @@ impl Window {
         match most {
             Taps::Kernel { live } if fits(&whole, live) => whole,
             Taps::Kernel { .. } | Taps::Row if fits(&row, MAX_LIVE) => row,
-            _ => Self { taps: [1, 1], size: pixels.map(u64::from), needed: pixels.map(u64::from) },
+            Taps::One => Self { taps: [1, 1], size: pixels.map(u64::from), needed: pixels.map(u64::from) },
+            // Half a row, a third of it, …; of long rows, and of long strides, no more fits.
+            _ => {
+                let parts = (2..=kernel[1]).filter(|parts| kernel[1].is_multiple_of(*parts));
+                let blocks = parts.map(|parts| block([1, kernel[1] / parts]));
+                blocks.into_iter().find(|part| fits(part, MAX_LIVE)).unwrap_or_else(|| block([1, 1]))
+            }
         }
     }
 
     fn new(pass: &Lowered, pixels: [u64; 2], taps: [u64; 2]) -> Self {
         let axis = |axis: usize| {
             let [stride, dilation] = [pass.stride()[axis], pass.dilation()[axis]].map(u64::from);
-            if taps[axis] != u64::from(pass.kernel()[axis]) {
+            // One tap out of several: an element for each pixel.
+            if taps[axis] == 1 && pass.kernel()[axis] != 1 {
                 return (pixels[axis], pixels[axis]);
             }
             let size = (pixels[axis] - 1) * stride + (taps[axis] - 1) * dilation + 1;
@@ -153,7 +160,9 @@ mod tests {
     #[test]
     fn large_blocks_give_way_to_smaller_ones() {
         assert_eq!(window("c4h30w30o4k7s2", [6, 8], Taps::Kernel { live: 64 }).taps, [1, 7]);
-        assert_eq!(window("c4h300w300o4k1x49d1x5", [1, 8], Taps::Kernel { live: 64 }).taps, [1, 1]);
+        // 49 columns of taps 5 apart: seven of them reach over 38.
+        assert_eq!(window("c4h300w300o4k1x49d1x5", [1, 8], Taps::Kernel { live: 64 }).taps, [1, 7]);
+        assert_eq!(window("c4h300w300o4k1x47d1x5", [1, 8], Taps::Kernel { live: 64 }).taps, [1, 1]);
         assert_eq!(window("c4h30w30000o4k1x2d1x20000", [1, 8], Taps::Kernel { live: 64 }).taps, [1, 1]);
     }
 }

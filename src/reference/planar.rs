@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::Reference;
 use crate::dtype::DType;
+use crate::epilogue::Activation;
 use crate::layout::{Layout, WeightLayout};
 use crate::problem::Problem;
 use crate::tensors::Tensors;
@@ -16,6 +17,7 @@ pub(super) struct Planar<'a> {
     input: Cow<'a, [f32]>,
     weight: Cow<'a, [f32]>,
     residual: Option<Cow<'a, [f32]>>,
+    slopes: Option<Cow<'a, [f32]>>,
 }
 
 impl<'a> Planar<'a> {
@@ -48,6 +50,13 @@ impl<'a> Planar<'a> {
             input: planar(given.input, problem.input_shape().five()),
             weight,
             residual: given.residual.map(|residual| planar(residual, problem.output_shape().five())),
+            slopes: given.slopes.map(|slopes| match (problem.layout(), problem.epilogue().activation) {
+                (Layout::Nhwc, Activation::PreluEach) => {
+                    let [_, channels, pixels] = three(problem.output_shape().five());
+                    Cow::Owned(swapped(slopes, [1, pixels, channels]))
+                }
+                _ => Cow::Borrowed(slopes),
+            }),
         }
     }
 
@@ -57,7 +66,13 @@ impl<'a> Planar<'a> {
     }
 
     pub fn tensors(&self) -> Tensors<'_> {
-        Tensors { input: &self.input, weight: &self.weight, residual: self.residual.as_deref(), ..self.given }
+        Tensors {
+            input: &self.input,
+            weight: &self.weight,
+            residual: self.residual.as_deref(),
+            slopes: self.slopes.as_deref(),
+            ..self.given
+        }
     }
 }
 

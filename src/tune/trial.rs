@@ -101,7 +101,7 @@ impl Trial {
         let bias = optional(needs.bias, "the bias", channels, ADDEND)?;
         let residual = optional(needs.residual, "the residual", problem.output_len(), ADDEND)?;
         // Times 1 or 2 is exact, however large the sum.
-        let slopes = optional(needs.slopes, "the slopes", channels, 2)?;
+        let slopes = optional(needs.slopes.is_some(), "the slopes", needs.slopes.unwrap_or(0), 2)?;
         let mut trial = Self {
             dtype: problem.dtype(),
             input: random.tensor("the input", problem.input_len(), limit.unwrap_or(1))?,
@@ -125,8 +125,14 @@ impl Trial {
             text
         };
         let activation = problem.epilogue().activation;
-        let whole_results =
-            matches!(activation, Activation::Identity | Activation::Relu | Activation::Clip { .. } | Activation::Prelu);
+        let whole_results = matches!(
+            activation,
+            Activation::Identity
+                | Activation::Relu
+                | Activation::Clip { .. }
+                | Activation::Prelu
+                | Activation::PreluEach
+        );
         if limit.is_some() && whole_results {
             // Whole sums below 2^24: no rounding anywhere, but that of a 16-bit output, which is to the nearest.
             for value in &mut trial.expected.values {

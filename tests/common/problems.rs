@@ -57,16 +57,14 @@ pub fn problem_with(
         2 => (outer_axis(), outer_axis(), axis()).prop_map(|(slices, rows, columns)| vec![slices, rows, columns]),
     ];
     let options = (padding_kind(), padding_mode(), any::<bool>(), any::<bool>());
-    (op, sizes, axes, options, formats(), activation).prop_map(
-        move |(op, sizes, axes, options, formats, activation)| {
-            let (batch, in_per_group, out_per_group, groups) = sizes;
-            let (padding, mode, bias, residual) = options;
-            // Transposed convolutions know no other mode.
-            let mode = if op == Op::ConvTranspose { PaddingMode::Zeros } else { mode };
-            Draw { op, batch, in_per_group, out_per_group, groups, axes, padding, mode, bias, residual, activation }
-                .mend(max_macs, formats)
-        },
-    )
+    (op, sizes, axes, options, activation).prop_map(move |(op, sizes, axes, options, activation)| {
+        let (batch, in_per_group, out_per_group, groups) = sizes;
+        let (padding, mode, bias, residual) = options;
+        // Transposed convolutions know no other mode.
+        let mode = if op == Op::ConvTranspose { PaddingMode::Zeros } else { mode };
+        Draw { op, batch, in_per_group, out_per_group, groups, axes, padding, mode, bias, residual, activation }
+            .mend(max_macs)
+    })
 }
 
 /// Every activation, with numbers that a problem string writes out in full.
@@ -76,6 +74,7 @@ pub fn any_activation() -> impl Strategy<Value = Activation> {
         4 => integer_activation(),
         1 => number().prop_map(|slope| Activation::LeakyRelu { slope }),
         1 => number().prop_map(|alpha| Activation::Elu { alpha }),
+        1 => (number(), number()).prop_map(|(alpha, beta)| Activation::HardSigmoid { alpha, beta }),
         1 => (number(), number()).prop_map(|(a, b)| Activation::Clip { min: a.min(b), max: a.max(b) }),
         4 => prop::sample::select(vec![
             Activation::Sigmoid,
@@ -100,13 +99,21 @@ pub fn integer_activation() -> impl Strategy<Value = Activation> {
     ]
 }
 
-/// Orders in memory and the type of elements, mostly the usual ones.
-fn formats() -> impl Strategy<Value = (Layout, WeightLayout, DType)> {
-    (
+/// The same problems with other orders in memory and types of elements, and with slopes for each element.
+pub fn in_any_format(problems: impl Strategy<Value = Case>) -> impl Strategy<Value = Case> {
+    let formats = (
         prop_oneof![3 => Just(Layout::Nchw), 1 => Just(Layout::Nhwc)],
         prop_oneof![4 => Just(WeightLayout::Oihw), 1 => Just(WeightLayout::Ohwi), 1 => Just(WeightLayout::Hwio)],
         prop_oneof![4 => Just(DType::F32), 1 => Just(DType::F16)],
-    )
+        any::<bool>(),
+    );
+    (problems, formats).prop_map(|(Case(problem), (layout, weight_layout, dtype, each))| {
+        let epilogue = problem.epilogue();
+        let each = each && epilogue.activation == Activation::Prelu;
+        let activation = if each { Activation::PreluEach } else { epilogue.activation };
+        let problem = problem.with_epilogue(Epilogue { activation, ..epilogue }).unwrap_or(problem);
+        Case(problem.with_layout(layout).with_weight_layout(weight_layout).with_dtype(dtype))
+    })
 }
 
 fn rarely_zero(max: u32) -> impl Strategy<Value = u32> {
@@ -232,7 +239,7 @@ struct Draw {
 }
 
 impl Draw {
-    fn mend(mut self, max_macs: u64, (layout, weight_layout, dtype): (Layout, WeightLayout, DType)) -> Case {
+    fn mend(mut self, max_macs: u64) -> Case {
         while self.op == Op::ConvTranspose && self.axes.iter().map(|axis| axis.stride).product::<u32>() > MAX_PASSES {
             if let Some(largest) = self.axes.iter_mut().map(|axis| &mut axis.stride).max() {
                 *largest /= 2;
@@ -246,7 +253,7 @@ impl Draw {
             // Without input channels there are no products, and where strides skip inputs few of them.
             let work = problem.macs().max(problem.output_len()).max(problem.input_len() / 8);
             if work <= max_macs || !self.halve_largest() {
-                return Case(problem.with_layout(layout).with_weight_layout(weight_layout).with_dtype(dtype));
+                return Case(problem);
             }
         }
     }

@@ -32,7 +32,13 @@ impl Data {
             weight: draw(problem.weight_len()),
             bias: problem.bias().then(|| draw(channels)),
             residual: problem.epilogue().residual.then(|| draw(problem.output_len())),
-            slopes: (problem.epilogue().activation == Activation::Prelu).then(|| draw(channels)),
+            slopes: match problem.epilogue().activation {
+                Activation::Prelu => Some(draw(channels)),
+                Activation::PreluEach => {
+                    Some(draw(problem.output_shape()[1..].iter().map(|&size| u64::from(size)).product()))
+                }
+                _ => None,
+            },
         }
     }
 

@@ -5,10 +5,17 @@ use naga::back::{hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-/// Reads and validates a module without any optional capability: these shaders declare none, so they may use none.
+/// Reads and validates a module without any optional capability but what 16-bit floats take, where a module has them: these
+/// shaders declare no other, so they may use no other.
 pub fn validate(source: &str) -> Result<(naga::Module, ModuleInfo), String> {
     let module = naga::front::wgsl::parse_str(source).map_err(|error| error.emit_to_string(source))?;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    let mut capabilities = Capabilities::empty();
+    capabilities.set(Capabilities::SHADER_FLOAT16, source.starts_with("enable f16;"));
+    capabilities.set(
+        Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+        source.contains("fn half_bits") || source.contains("array<vec2u>"),
+    );
+    let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|error| error.emit_to_string(source))?;
     Ok((module, info))

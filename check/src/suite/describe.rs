@@ -27,16 +27,11 @@ pub(super) struct Described {
     pub slopes: Option<Vec<f32>>,
 }
 
-/// The activation of a case.
-pub(super) enum Wanted {
-    /// With the slopes of PReLU: one for all channels, or a list.
-    Known(Activation, Option<Value>),
-    /// One that this library does not have.
-    Unsupported(String),
-}
+/// The activation of a case, for PReLU with its slopes as they are given.
+pub(super) type Given = (Activation, Option<Value>);
 
-/// Most output channels for which one PReLU slope is repeated.
-const MOST_REPEATED: u32 = 1 << 24;
+/// Most PReLU slopes of a case.
+const MOST_REPEATED: u64 = 1 << 24;
 const SIZE: &str = "a whole number from 0 to 4294967295";
 
 /// Makes a problem of a case. What the library does not check is checked here: that the case has as many spatial axes as it
@@ -45,7 +40,7 @@ pub(super) fn describe(
     case: &Map<String, Value>,
     Kind { op, dimensions, dtype }: Kind,
     shapes: &Shapes,
-    activation: (Activation, Option<Value>),
+    activation: Given,
 ) -> Result<Described> {
     let field = |name: &str| case.get(name).unwrap_or(&Value::Null);
     let weight_shape = sizes("weight", &shapes.weight)?;
@@ -65,7 +60,7 @@ pub(super) fn describe(
         bias: shapes.bias.is_some(),
         ..Parameters::from_weight_shape(op, &weight_shape, number("groups", field("groups"))?)?
     };
-    let (activation, slopes) = activation;
+    let (activation, alpha) = activation;
     let problem = Problem::from_parameters(&parameters, &sizes("input", &shapes.input)?)?
         .with_epilogue(Epilogue { residual: shapes.residual.is_some(), activation })?
         .with_dtype(dtype);
@@ -75,7 +70,9 @@ pub(super) fn describe(
     if let Some(residual) = &shapes.residual {
         same_shape("residual", residual, &problem.output_shape())?;
     }
-    let slopes = slopes.map(|slopes| per_channel(&slopes, problem.out_channels())).transpose()?;
+    let output = problem.output_shape();
+    let shape = if activation == Activation::PreluEach { &output[1..] } else { &output[1..2] };
+    let slopes = alpha.map(|alpha| slopes(&alpha, shape)).transpose()?;
     Ok(Described { problem, slopes })
 }
 
@@ -89,14 +86,14 @@ pub(super) fn same_shape(tensor: &'static str, actual: &Value, required: &[u32])
 }
 
 /// Reads an activation: null, or an object with a type and its numbers.
-pub(super) fn activation(value: &Value) -> Result<Wanted> {
+pub(super) fn activation(value: &Value) -> Result<Given> {
     let bad = |required: &str| Error::Parameter {
         parameter: "activation",
         actual: value.to_string(),
         required: required.into(),
     };
     if value.is_null() {
-        return Ok(Wanted::Known(Activation::Identity, None));
+        return Ok((Activation::Identity, None));
     }
     let name = value.get("type").and_then(Value::as_str).ok_or_else(|| bad("null or an object with a type"))?;
     let finite = |name: &str| {
@@ -118,42 +115,48 @@ pub(super) fn activation(value: &Value) -> Result<Wanted> {
         "prelu" => {
             let alpha = value.get("alpha").unwrap_or(&Value::Null);
             let nested = alpha.as_array().is_some_and(|list| list.iter().any(Value::is_array));
-            if nested || value.get("alpha_layout").and_then(Value::as_str) == Some("CHW") {
-                return Ok(Wanted::Unsupported("prelu with a slope for each element".into()));
-            }
-            return Ok(Wanted::Known(Activation::Prelu, Some(alpha.clone())));
+            let each = nested || value.get("alpha_layout").and_then(Value::as_str) == Some("CHW");
+            let kind = if each { Activation::PreluEach } else { Activation::Prelu };
+            return Ok((kind, Some(alpha.clone())));
         }
-        "hardsigmoid" => return Ok(Wanted::Unsupported(name.into())),
+        "hardsigmoid" => Activation::HardSigmoid { alpha: finite("alpha")?, beta: finite("beta")? },
         _ => {
             return Err(bad("relu, relu6, clip, leakyrelu, prelu, sigmoid, tanh, elu, hardsigmoid or silu"));
         }
     };
-    Ok(Wanted::Known(known, None))
+    Ok((known, None))
 }
 
-/// PReLU slopes: a number for all channels, or a list with one for each.
-fn per_channel(alpha: &Value, channels: u32) -> Result<Vec<f32>> {
-    let bad = |alpha: &Value| Error::Parameter {
+/// PReLU slopes for a shape: one number for all, or a list with one entry (a number, or again a list) for each element along
+/// the first axis, or a single one for all of them.
+fn slopes(alpha: &Value, shape: &[u32]) -> Result<Vec<f32>> {
+    let count = shape.iter().fold(1_u64, |count, &size| count.saturating_mul(size.into()));
+    // A file of a few bytes must not ask for gigabytes.
+    if count > MOST_REPEATED {
+        let factors = format!("{count} outputs of one image");
+        return Err(Error::TooLarge { what: "slopes", factors, limit: MOST_REPEATED.to_string() });
+    }
+    let Some(list) = alpha.as_array() else {
+        let number = alpha.as_f64().map(|number| number as f32).filter(|number| number.is_finite());
+        let number = number.ok_or_else(|| Error::Parameter {
+            parameter: "activation",
+            actual: format!("prelu with alpha {alpha}"),
+            required: "given with a finite number, or lists of them for channels (rows, columns)".into(),
+        })?;
+        return Ok(vec![number; count as usize]);
+    };
+    let (&size, inner) = shape.split_first().ok_or_else(|| Error::Parameter {
         parameter: "activation",
         actual: format!("prelu with alpha {alpha}"),
-        required: "given with a finite number, or a list of one for each output channel".into(),
-    };
-    let slope = |alpha: &Value| {
-        let number = alpha.as_f64().map(|number| number as f32);
-        number.filter(|number| number.is_finite()).ok_or_else(|| bad(alpha))
-    };
-    let Some(list) = alpha.as_array() else {
-        // A file of a few bytes must not ask for gigabytes.
-        if channels > MOST_REPEATED {
-            let factors = format!("{channels} output channels");
-            return Err(Error::TooLarge { what: "one slope repeated", factors, limit: MOST_REPEATED.to_string() });
+        required: "a number where the lists end".into(),
+    })?;
+    match list.as_slice() {
+        [one] => Ok(vec![slopes(one, inner)?; size as usize].concat()),
+        each if each.len() as u64 == u64::from(size) => {
+            Ok(each.iter().map(|alpha| slopes(alpha, inner)).collect::<Result<Vec<_>>>()?.concat())
         }
-        return Ok(vec![slope(alpha)?; channels as usize]);
-    };
-    if list.len() as u64 != u64::from(channels) {
-        return Err(Error::Length { name: "slopes", required: channels.into(), actual: list.len() as u64 });
+        _ => Err(Error::Length { name: "slopes", required: size.into(), actual: list.len() as u64 }),
     }
-    list.iter().map(slope).collect()
 }
 
 fn padding_mode(value: &Value) -> Result<PaddingMode> {
@@ -313,24 +316,22 @@ mod tests {
 
     #[test]
     fn activations_are_read() {
-        let known = |value: Value| match activation(&value).unwrap() {
-            Wanted::Known(activation, slopes) => (activation.to_string(), slopes),
-            Wanted::Unsupported(name) => panic!("{name} is unsupported"),
+        let known = |value: Value| {
+            let (activation, alpha) = activation(&value).unwrap();
+            (activation.to_string(), alpha)
         };
         assert_eq!(known(json!(null)).0, "identity");
         assert_eq!(known(json!({"type": "relu6"})).0, "clip=0,6");
         assert_eq!(known(json!({"type": "clip", "min": -1, "max": null})).0, "clip=-1,inf");
         assert_eq!(known(json!({"type": "leakyrelu", "alpha": 0.5})).0, "leaky_relu=0.5");
         assert_eq!(known(json!({"type": "elu", "alpha": 2})).0, "elu=2");
-        let (name, slopes) = known(json!({"type": "prelu", "alpha": [0.5, 2]}));
-        assert_eq!((name.as_str(), per_channel(&slopes.unwrap(), 2).unwrap()), ("prelu", vec![0.5, 2.0]));
-        assert_eq!(per_channel(&json!(0.25), 3).unwrap(), [0.25; 3]);
-        for unsupported in [
-            json!({"type": "hardsigmoid", "alpha": 0.2, "beta": 0.5}),
-            json!({"type": "prelu", "alpha": [[[1.0]]], "alpha_layout": "CHW"}),
-        ] {
-            assert!(matches!(activation(&unsupported), Ok(Wanted::Unsupported(_))), "{unsupported}");
-        }
+        assert_eq!(known(json!({"type": "hardsigmoid", "alpha": 0.5, "beta": 0.25})).0, "hard_sigmoid=0.5,0.25");
+        let (name, alpha) = known(json!({"type": "prelu", "alpha": [0.5, 2]}));
+        assert_eq!((name.as_str(), slopes(&alpha.unwrap(), &[2]).unwrap()), ("prelu", vec![0.5, 2.0]));
+        assert_eq!(slopes(&json!(0.25), &[3]).unwrap(), [0.25; 3]);
+        let (name, alpha) = known(json!({"type": "prelu", "alpha": [[[1, 2]], [[3, 4]]], "alpha_layout": "CHW"}));
+        assert_eq!(name, "prelu_each");
+        assert_eq!(slopes(&alpha.unwrap(), &[2, 2, 2]).unwrap(), [1.0, 2.0, 1.0, 2.0, 3.0, 4.0, 3.0, 4.0]);
     }
 
     #[test]
@@ -344,7 +345,8 @@ mod tests {
         ] {
             assert!(matches!(activation(&value), Err(Error::Parameter { .. })), "{value}");
         }
-        assert!(per_channel(&json!([1.0, 2.0]), 3).is_err() && per_channel(&json!([1.0, null]), 2).is_err());
-        assert!(matches!(per_channel(&json!(1.0), u32::MAX), Err(Error::TooLarge { .. })));
+        assert!(slopes(&json!([1.0, 2.0]), &[3]).is_err() && slopes(&json!([1.0, null]), &[2]).is_err());
+        assert!(slopes(&json!([[1.0], [2.0]]), &[2]).is_err());
+        assert!(matches!(slopes(&json!(1.0), &[u32::MAX, u32::MAX, u32::MAX]), Err(Error::TooLarge { .. })));
     }
 }

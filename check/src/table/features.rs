@@ -132,7 +132,7 @@ pub(super) fn one_dimensional() -> Vec<Entry> {
 }
 
 pub(super) fn activations() -> Vec<Entry> {
-    const ALL: [(&str, &str); 16] = [
+    const ALL: [(&str, &str); 17] = [
         ("relu", "relu"),
         ("relu6", "clip=0,6"),
         ("clip", "clip=-2,3.5"),
@@ -149,6 +149,7 @@ pub(super) fn activations() -> Vec<Entry> {
         ("hard-swish", "hard_swish"),
         ("elu", "elu=1"),
         ("elu-half", "elu=0.5"),
+        ("hard-sigmoid", "hard_sigmoid=0.2,0.5"),
     ];
     // A 1 × 1 kernel keeps the sums small, so that functions which saturate are also seen where they do not.
     let few = |(name, activation): &(&str, &str)| {
@@ -161,6 +162,9 @@ pub(super) fn activations() -> Vec<Entry> {
     entries.extend(ALL.iter().map(many));
     entries.extend(listed(&[
         ("relu-tails", "n1c3h5w7o17k3p1+relu"),
+        ("slopes-for-each-element", "n3c3h5w7o17k3p1+prelu_each"),
+        ("slopes-for-each-element-channels-last", "n2c9h5w7o21k1:nhwc+residual+prelu_each"),
+        ("slopes-for-each-element-transposed", "n2c6h5w7o8k3s2p1:transposed=1+prelu_each"),
         ("residual-tails", "n3c3h5w7o17k3p1+residual"),
         ("residual-grouped", "n2c6h5w6o9k3p1g3+residual"),
         ("residual-wide", "n1c2h3w65o3k3p1+residual"),
