@@ -106,7 +106,7 @@ impl Recipe for Tiled {
             ("BUFFERS", buffers.into()),
             ("PHASES", variant.phases(pass).into()),
             ("CHANNEL_BLOCK", if is_generic(name) { 1 } else { KOrder::of(pass).block }.into()),
-            ("KERNEL_D", pass.lines[0].kernel.into()),
+            ("KERNEL_D", if is_generic(name) { 1 } else { pass.lines[0].kernel }.into()),
             ("PADDED", (pass.is_padded() || is_generic(name)).into()),
             ("POINTWISE", (plain && follow(&pass.input_steps) && !is_generic(name)).into()),
             ("OUTPUT_LINEAR", (partial || follow(&pass.output_steps) && !is_generic(name)).into()),
