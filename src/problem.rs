@@ -2,7 +2,7 @@
 
 use crate::conv::{Conv, ConvTranspose, Padding, PaddingMode};
 use crate::dtype::DType;
-use crate::epilogue::Epilogue;
+use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, WeightLayout};
 use crate::shape::{MAX_AXES, Shape, shape_string};
@@ -497,6 +497,16 @@ impl Problem {
             }
         };
         u64::from(self.in_channels_per_group()) * (0..MAX_AXES).map(taps).product::<u64>()
+    }
+
+    /// PReLU slopes that the problem takes, if its activation is PReLU: one for each output channel, or for each element of an
+    /// output image.
+    pub fn slopes_len(&self) -> Option<u64> {
+        match self.epilogue.activation {
+            Activation::Prelu => Some(self.out_channels.into()),
+            Activation::PreluEach => Some(self.output[1..].iter().map(|&size| u64::from(size)).product()),
+            _ => None,
+        }
     }
 
     /// Elements of the input.

@@ -17,6 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::dtype::DType;
+use crate::epilogue::Activation;
 use crate::error::{Error, Result};
 use crate::problem::{Op, Problem};
 use crate::tensors::{Tensors, check_length};
@@ -159,12 +160,13 @@ fn finish(problem: &Problem, tensors: &Tensors<'_>, channel: usize, index: usize
     let terms = problem.sum_length() as f64;
     let bound = UNIT * magnitude * (terms + 4.0) + terms.max(1.0) * FLUSHED;
     let activation = problem.epilogue().activation;
-    let (value, bound) = if activation == crate::Activation::Identity {
+    let (value, bound) = if activation == Activation::Identity {
         (sum, bound)
     } else {
-        let each = activation == crate::Activation::PreluEach;
-        let image = problem.output_shape()[1..].iter().map(|&size| size as usize).product::<usize>();
-        let slope = at(tensors.slopes, if each { index % image } else { channel });
+        let slope = match activation {
+            Activation::PreluEach => at(tensors.slopes, index % tensors.slopes.map_or(1, <[f32]>::len).max(1)),
+            _ => at(tensors.slopes, channel),
+        };
         let value = activation.apply_f64(sum, slope);
         let own = activation.error_bound(sum, slope);
         (value, activation.lipschitz(slope) * bound + own + UNIT * value.abs())

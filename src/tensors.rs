@@ -1,6 +1,5 @@
 //! [`Tensors`]: the numbers of one convolution on the host.
 
-use crate::epilogue::Activation;
 use crate::error::{Error, Result};
 use crate::problem::Problem;
 
@@ -77,17 +76,7 @@ pub(crate) struct Needs {
 
 impl Needs {
     pub fn of(problem: &Problem) -> Self {
-        Self {
-            bias: problem.bias(),
-            residual: problem.epilogue().residual,
-            slopes: match problem.epilogue().activation {
-                Activation::Prelu => Some(problem.out_channels().into()),
-                Activation::PreluEach => {
-                    Some(problem.output_shape()[1..].iter().map(|&size| u64::from(size)).product())
-                }
-                _ => None,
-            },
-        }
+        Self { bias: problem.bias(), residual: problem.epilogue().residual, slopes: problem.slopes_len() }
     }
 }
 

@@ -76,11 +76,6 @@ impl ProblemData {
         let [input_limit, weight_limit] = factor_limits(problem.sum_length(), most);
         let channels = u64::from(problem.out_channels());
         let epilogue = problem.epilogue();
-        let slopes = match epilogue.activation {
-            Activation::Prelu => Some(channels),
-            Activation::PreluEach => Some(problem.output_shape()[1..].iter().map(|&size| u64::from(size)).product()),
-            _ => None,
-        };
         Ok(Self {
             input: source.tensor("the input", problem.input_len(), input_limit, 0.1)?,
             weight: source.tensor("the weight", problem.weight_len(), weight_limit, 0.3)?,
@@ -88,7 +83,7 @@ impl ProblemData {
             residual: wanted(epilogue.residual, || {
                 source.tensor("the residual", problem.output_len(), LARGEST_ADDEND, 0.9)
             })?,
-            slopes: slopes.map(|count| source.slopes(count)).transpose()?,
+            slopes: problem.slopes_len().map(|count| source.slopes(count)).transpose()?,
             exact: kind == DataKind::Integers
                 && largest_sum(problem.sum_length(), input_limit, weight_limit) <= most
                 && keeps_exactness(epilogue.activation),

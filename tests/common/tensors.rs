@@ -2,7 +2,7 @@
 //! `#[path = "common/tensors.rs"] mod tensors;`.
 
 use wgpu_conv::reference::{self, Reference};
-use wgpu_conv::{Activation, Problem, Tensors};
+use wgpu_conv::{Problem, Tensors};
 
 /// The tensors of a problem, owned.
 #[derive(Debug, Clone)]
@@ -32,13 +32,7 @@ impl Data {
             weight: draw(problem.weight_len()),
             bias: problem.bias().then(|| draw(channels)),
             residual: problem.epilogue().residual.then(|| draw(problem.output_len())),
-            slopes: match problem.epilogue().activation {
-                Activation::Prelu => Some(draw(channels)),
-                Activation::PreluEach => {
-                    Some(draw(problem.output_shape()[1..].iter().map(|&size| u64::from(size)).product()))
-                }
-                _ => None,
-            },
+            slopes: problem.slopes_len().map(draw),
         }
     }
 
