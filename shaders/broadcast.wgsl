@@ -36,8 +36,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     let slice_rows = params.kernel_h * kernel_w() * params.channel_block;
     let block_rows = params.kernel_d * slice_rows;
 
-    var sums: array<f32, ACCUMULATORS>;
-    var totals: array<f32, ACCUMULATORS>;
+    var sums: array<Sum, ACCUMULATORS>;
+    var totals: array<Sum, ACCUMULATORS>;
     var summed = 0u;
     for (var c = params.part_begin; c < params.part_end; c++) {
         var channel = c;
@@ -53,7 +53,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         for (var i = 0u; i < select(params.kernel_h, TAP_ROWS, WHOLE_H); i += TAP_ROWS) {
             for (var j = 0u; j < kernel_w(); j += TAP_COLUMNS) {
                 let first_tap = params.weight_offset * 4u + weight_row * position_step + (i * kernel_w() + j) * tap_step;
-                var taps: array<f32, CHANNELS * TAP_ROWS * TAP_COLUMNS>;
+                var taps: array<Value, CHANNELS * TAP_ROWS * TAP_COLUMNS>;
                 for (var v = 0u; v < CHANNELS; v++) { // unroll
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                         for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
@@ -71,7 +71,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                 }
                 // Rows of the window are loaded when the first row of pixels needs them, and each sum is finished before
                 // the next one: so few of either are needed in registers at a time.
-                var window: array<f32, WINDOW_H * WINDOW_W>;
+                var window: array<Value, WINDOW_H * WINDOW_W>;
                 for (var y = 0u; y < ROWS; y++) { // unroll
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                         if y < REUSE_ROWS || a + REUSE_TAPS >= TAP_ROWS {
@@ -86,7 +86,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                                 let loaded = read_input(row + input_column(u32(max(at_column, 0))));
                                 let inside = (at_row >= 0) & (at_column >= 0);
                                 let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + q;
-                                window[at] = select(loaded, select(0.0, loaded, inside), ZEROS);
+                                window[at] = select(loaded, select(Value(), loaded, inside), ZEROS);
                             }
                         }
                     }
@@ -114,7 +114,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                     for (var y = 0u; y < ROWS; y++) { // unroll
                         for (var x = 0u; x < COLUMNS; x++) { // unroll
                             totals[(v * ROWS + y) * COLUMNS + x] += sums[(v * ROWS + y) * COLUMNS + x];
-                            sums[(v * ROWS + y) * COLUMNS + x] = 0.0;
+                            sums[(v * ROWS + y) * COLUMNS + x] = Sum();
                         }
                     }
                 }

@@ -1,4 +1,4 @@
-// Put before every kernel: parameters, bindings, the padding rule and the epilogue.
+// Put before every kernel: parameters, the way through tiles, and the padding rule.
 //
 // The host sets `const` lines of this form by name, and nothing else (see README.md in this folder). With GENERIC, what
 // is a constant here comes from Params instead, so that one pipeline serves every configuration.
@@ -102,9 +102,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-// Bindings 1, 2, 4 and 5 are tensors, which the files `tensors` and `output` declare by what they hold.
-// Bias of every output channel, then (with PReLU) its slope, or those of all elements of an image.
-@group(0) @binding(3) var<storage, read> channel_data: array<f32>;
+// Bindings 1 to 5 are tensors, which the files behind this one declare by what they hold.
 
 fn kernel_h() -> u32 { if GENERIC { return params.kernel_h; } return KERNEL_H; }
 fn kernel_w() -> u32 { if GENERIC { return params.kernel_w; } return KERNEL_W; }
@@ -178,101 +176,9 @@ fn source(position: i32, size: u32) -> i32 {
     );
 }
 
-fn read_input(index: u32) -> f32 {
+fn read_input(index: u32) -> Value {
     if INPUT_IN_OUTPUT {
         return load_output(index);
     }
     return load_input(index);
-}
-
-fn read_residual(index: u32) -> f32 {
-    if RESIDUAL_IN_OUTPUT {
-        return load_output(params.residual_offset + index);
-    }
-    return load_residual(params.residual_offset + index);
-}
-
-// exp of nothing positive, so that nothing overflows.
-fn sigmoid(x: f32) -> f32 {
-    let e = exp(-abs(x));
-    return select(e, 1.0, x >= 0.0) / (1.0 + e);
-}
-
-fn saturating_tanh(x: f32) -> f32 {
-    let e = exp(-2.0 * abs(x));
-    return sign(x) * (1.0 - e) / (1.0 + e);
-}
-
-// x · Φ(x), with erfc by formula 7.1.26 of Abramowitz and Stegun (1964), whose error is at most 1.5e-7.
-fn gelu(x: f32) -> f32 {
-    let z = abs(x) * 0.70710678;
-    let t = 1.0 / (1.0 + 0.3275911 * z);
-    let polynomial = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-    let tail = 0.5 * polynomial * exp(-z * z);
-    return x * select(tail, 1.0 - tail, x >= 0.0);
-}
-
-fn gelu_tanh(x: f32) -> f32 {
-    // Beyond ±10 the tanh is ±1 in float32; the clamp keeps the cube finite.
-    let c = clamp(x, -10.0, 10.0);
-    return 0.5 * x * (1.0 + saturating_tanh(0.79788456 * (c + 0.044715 * c * c * c)));
-}
-
-fn activate(x: f32, slope: f32) -> f32 {
-    switch activation() {
-        case 1u: { return max(x, 0.0); }
-        case 2u: { return min(max(x, params.alpha), params.beta); }
-        case 3u: { return select(x, x * params.alpha, x < 0.0); }
-        case 4u: { return select(x, x * slope, x < 0.0); }
-        case 5u: { return sigmoid(x); }
-        case 6u: { return saturating_tanh(x); }
-        case 7u: { return x * sigmoid(x); }
-        case 8u: { return gelu(x); }
-        case 9u: { return gelu_tanh(x); }
-        case 10u: { return x * clamp(x + 3.0, 0.0, 6.0) * 0.16666667; }
-        case 11u: { return select(params.alpha * (exp(min(x, 0.0)) - 1.0), x, x > 0.0); }
-        case 12u: { return select(x, x * slope, x < 0.0); }
-        case 13u: { return clamp(params.alpha * x + params.beta, 0.0, 1.0); }
-        default: { return x; }
-    }
-}
-
-// What the epilogue needs of an output channel. Loaded once for a row of outputs, ahead of the stores and their
-// conditions: compilers do not merge loads across those.
-struct Channel {
-    bias: f32,
-    slope: f32,
-}
-
-fn load_channel(channel: u32) -> Channel {
-    // Channels beyond a group's last exist in no output; the last one of all stands in.
-    let at = min(channel, params.out_channels - 1u);
-    var loaded: Channel;
-    if select(HAS_BIAS, params.has_bias != 0u, GENERIC) {
-        loaded.bias = channel_data[at];
-    }
-    if activation() == 4u {
-        loaded.slope = channel_data[params.out_channels + at];
-    }
-    return loaded;
-}
-
-// Bias, residual, activation, in this order; `index` counts output elements. In a split sum the first part adds the
-// residual, which may lie where the sum then waits.
-fn store(sum: f32, channel: Channel, index: u32) {
-    let at = params.output_offset + index;
-    var value = sum;
-    if SPLIT && params.part_begin != 0u {
-        value += load_output(at);
-    } else if !PARTIAL && select(HAS_RESIDUAL, params.has_residual != 0u, GENERIC) {
-        value += read_residual(index);
-    }
-    if !PARTIAL && (!SPLIT || params.unfinished == 0u) {
-        var slope = channel.slope;
-        if activation() == 12u {
-            slope = channel_data[params.out_channels + (params.first_output + index) % params.out_image];
-        }
-        value = activate(value + channel.bias, slope);
-    }
-    store_output(at, value);
 }

@@ -48,8 +48,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
         at_column[q] = source_column(left, q, 0u);
     }
 
-    var sums: array<f32, ACCUMULATORS>;
-    var totals: array<f32, ACCUMULATORS>;
+    var sums: array<Sum, ACCUMULATORS>;
+    var totals: array<Sum, ACCUMULATORS>;
     let taps_per_step = params.kernel_h * kernel_w();
     // Position along K of the step's first tap.
     var step_taps = params.part_begin * taps_per_step;
@@ -59,7 +59,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
         for (var i = 0u; i < select(params.kernel_h, TAP_ROWS, WHOLE_H); i += TAP_ROWS) {
             for (var j = 0u; j < kernel_w(); j += TAP_COLUMNS) {
                 let block_taps = step_taps + i * kernel_w() + j;
-                var taps: array<vec4f, max(QUADS, 1u) * TAP_ROWS * TAP_COLUMNS>;
+                var taps: array<Values, max(QUADS, 1u) * TAP_ROWS * TAP_COLUMNS>;
                 for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                     for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
                         if CHANNELS == 1u {
@@ -76,7 +76,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                 }
                 // Rows of the window are loaded when the first row of pixels needs them, and each sum is finished before
                 // the next one: so few of either are needed in registers at a time.
-                var window: array<f32, WINDOW_H * WINDOW_W>;
+                var window: array<Value, WINDOW_H * WINDOW_W>;
                 for (var y = 0u; y < ROWS; y++) { // unroll
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                         if y < REUSE_ROWS || a + REUSE_TAPS >= TAP_ROWS {
@@ -90,7 +90,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                                 let loaded = read_input(row + input_column(u32(max(at_column[q], 0))));
                                 let inside = (at_row >= 0) & (at_column[q] >= 0);
                                 let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + q;
-                                window[at] = select(loaded, select(0.0, loaded, inside), ZEROS);
+                                window[at] = select(loaded, select(Value(), loaded, inside), ZEROS);
                             }
                         }
                     }
@@ -120,7 +120,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                     for (var y = 0u; y < ROWS; y++) { // unroll
                         for (var x = 0u; x < COLUMNS; x++) { // unroll
                             totals[(o * ROWS + y) * COLUMNS + x] += sums[(o * ROWS + y) * COLUMNS + x];
-                            sums[(o * ROWS + y) * COLUMNS + x] = 0.0;
+                            sums[(o * ROWS + y) * COLUMNS + x] = Sum();
                         }
                     }
                 }

@@ -1,6 +1,6 @@
 // pack: rearranges a weight into the layout that a kernel reads, one pass of the problem at a time. One invocation writes one
-// vector of four numbers; what lies beyond the weight's channels becomes 0. Behind `pack_words.wgsl` or `pack_halves.wgsl`,
-// which declare the two tensors.
+// vector of four numbers; what lies beyond the weight's channels becomes 0. Behind `pack_words.wgsl`, `pack_halves.wgsl` or
+// `pack_quads.wgsl`, which declare the two tensors.
 
 // 0 oihw: (group, channel, K). 1 blocked4: (group, block of four channels, K, 4). 2 kmajor: (group, block of input
 // channels, tap, channel of the block, channels rounded up to 4), each group filled up to `rows` positions along K.
@@ -29,6 +29,9 @@ struct Pack {
     // The order of K in kmajor.
     channel_block: u32,
     rows: u32,
+    // Of 8-bit integers, whose channels are counted by fours above: channels of a group, and from one to the next.
+    single_channels: u32,
+    single_step: u32,
 }
 
 @group(0) @binding(0) var<uniform> pack: Pack;
@@ -43,7 +46,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     let quads = (pack.group_out + 3u) / 4u;
     let taps = pack.kernel_d * pack.kernel_h * pack.kernel_w;
     let sum_length = pack.channels * taps;
-    var four: vec4f;
+    var four: Four;
     for (var r = 0u; r < 4u; r++) {
         // Output channel (counting those of all groups, or of its group with the quads before it), input channel and tap.
         var group = 0u;
@@ -78,7 +81,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         let slice = i32(tap / (pack.kernel_w * pack.kernel_h)) * pack.slice_step;
         let at = pack.first + group * pack.group_step + channel * pack.output_step + from_channel * pack.input_step
             + u32(slice + row + column);
-        four[r] = select(0.0, read_raw(select(0u, at, inside)), inside);
+        if inside {
+            four[r] = element(at, from_channel, group * pack.group_out + channel);
+        }
     }
     write_vector(pack.first_vector + vector, four);
 }

@@ -60,13 +60,13 @@ const INPUT_VECTORS: u32 = QUADS_K * TILE_N;
 const MASKED: bool = !GENERIC && PADDED && PADDING_MODE == 0u && KERNEL_D + KERNEL_H + KERNEL_W <= 32u;
 
 // Four channels at one position along K.
-var<workgroup> weight_slice: array<vec4f, BUFFERS * WEIGHT_VECTORS>;
+var<workgroup> weight_slice: array<Values, BUFFERS * WEIGHT_VECTORS>;
 // Four positions along K of one pixel.
-var<workgroup> input_slice: array<vec4f, BUFFERS * INPUT_VECTORS>;
+var<workgroup> input_slice: array<Values, BUFFERS * INPUT_VECTORS>;
 
 // The next slice, on its way.
-var<private> weights_ahead: array<vec4f, WEIGHT_LOADS>;
-var<private> inputs_ahead: array<f32, DEPTH * COLUMNS>;
+var<private> weights_ahead: array<Values, WEIGHT_LOADS>;
+var<private> inputs_ahead: array<Value, DEPTH * COLUMNS>;
 var<private> inside: array<bool, RUNS * COLUMNS>;
 
 // Where this invocation's columns lie: the first tap of each pixel, and its element (or, if every tap's place is worked out
@@ -167,10 +167,10 @@ fn fetch() {
 }
 
 // An element that has arrived.
-fn arrived(element: u32, q: u32) -> f32 {
+fn arrived(element: u32, q: u32) -> Value {
     let value = inputs_ahead[element * COLUMNS + q];
     if PADDED {
-        return select(0.0, value, inside[element / RUN * COLUMNS + q]);
+        return select(Value(), value, inside[element / RUN * COLUMNS + q]);
     }
     return value;
 }
@@ -259,8 +259,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     let far = local / (NEAR_N * NEAR_M);
     let thread_n = near % NEAR_N + far % (THREADS_N / NEAR_N) * NEAR_N;
     let thread_m = near / NEAR_N + far / (THREADS_N / NEAR_N) * NEAR_M;
-    var sums: array<vec4f, SUMS>;
-    var totals: array<vec4f, SUMS>;
+    var sums: array<Sums, SUMS>;
+    var totals: array<Sums, SUMS>;
     var slices = 0u;
     var buffer = 0u;
     if k_begin < k_end {
@@ -279,7 +279,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                 // With phases, a channel block's quads are those of one invocation after the other.
                 let quad_k = t + (phase + t / RUN_QUADS * (PHASES - 1u)) * RUN_QUADS;
                 for (var q = 0u; q < COLUMNS; q++) {
-                    input_slice[inputs_now + quad_k * TILE_N + q * THREADS + local % TILE_N] = vec4f(
+                    input_slice[inputs_now + quad_k * TILE_N + q * THREADS + local % TILE_N] = Values(
                         arrived(t * 4u, q), arrived(t * 4u + 1u, q), arrived(t * 4u + 2u, q), arrived(t * 4u + 3u, q));
                 }
             }
@@ -289,7 +289,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
             fetch();
         }
         for (var k = 0u; k < QUADS_K; k++) {
-            var b: array<vec4f, THREAD_N>;
+            var b: array<Values, THREAD_N>;
             for (var n = 0u; n < THREAD_N; n++) {
                 b[n] = input_slice[inputs_now + k * TILE_N + n * THREADS_N + thread_n];
             }
@@ -297,7 +297,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                 for (var v = 0u; v < THREAD_QUADS; v++) {
                     let a = weight_slice[weights_now + (k * 4u + r) * QUADS_M + v * THREADS_M + thread_m];
                     for (var n = 0u; n < THREAD_N; n++) {
-                        sums[v * THREAD_N + n] = fma(a, vec4f(b[n][r]), sums[v * THREAD_N + n]);
+                        sums[v * THREAD_N + n] = multiply_add(a, b[n][r], sums[v * THREAD_N + n]);
                     }
                 }
             }
@@ -313,7 +313,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                 slices = 0u;
                 for (var s = 0u; s < SUMS; s++) {
                     totals[s] += sums[s];
-                    sums[s] = vec4f();
+                    sums[s] = Sums();
                 }
             }
         }

@@ -391,7 +391,8 @@ impl Engine {
     /// Everything in one call: plans, uploads, runs, reads back. For scripts and first steps; a program that runs a
     /// convolution more than once keeps the plan, the weights and the buffers.
     ///
-    /// Gives the output in the problem's layout. Numbers of 16-bit tensors are rounded on their way. Natively it blocks until the GPU is done, in browsers it awaits.
+    /// Gives the output in the problem's layout. Numbers of other types than float32 are rounded on
+    /// their way, 32-bit sums beyond 2^24 too: to have those, take the longer way and [`Engine::read_bytes`]. Natively it blocks until the GPU is done, in browsers it awaits.
     ///
     /// # Errors
     /// What [`Tensors::check`], [`Engine::plan`], [`Plan::weights`], [`Plan::bind`] and [`Engine::read`] say.
@@ -402,13 +403,14 @@ impl Engine {
             weight: tensors.weight.into(),
             bias: tensors.bias.map(Into::into),
             slopes: tensors.slopes.map(Into::into),
+            quantization: tensors.quantization,
             keep_raw: false,
         };
         let weights = plan.weights(&data).await?;
-        let (dtype, length) = (problem.dtype(), problem.output_len());
-        let upload = |label, data| self.buffer_from_as(label, data, dtype);
-        let input = upload("wgpu-conv: input", tensors.input)?;
-        let residual = tensors.residual.map(|data| upload("wgpu-conv: residual", data)).transpose()?;
+        let (dtype, length) = (problem.output_dtype(), problem.output_len());
+        let input = self.buffer_from_as("wgpu-conv: input", tensors.input, problem.dtype())?;
+        let residual =
+            tensors.residual.map(|data| self.buffer_from_as("wgpu-conv: residual", data, dtype)).transpose()?;
         let output = self.buffer_zeroed_as("wgpu-conv: output", length, dtype)?;
         let mut buffers = Buffers::new(input.slice(..), output.slice(..));
         buffers.residual = residual.as_ref().map(|buffer| buffer.slice(..));

@@ -75,8 +75,9 @@ impl Steps {
     /// Of a dense tensor with the columns (NCHW) last.
     pub fn planar([_, channels, slices, rows, columns]: [u32; 5]) -> Self {
         let [channels, slices, rows, columns] = [channels, slices, rows, columns].map(u64::from);
-        let plane = rows * columns;
-        Self { image: channels * slices * plane, channel: slices * plane, axes: [plane, columns, 1] }
+        let plane = rows.saturating_mul(columns);
+        let channel = slices.saturating_mul(plane);
+        Self { image: channels.saturating_mul(channel), channel, axes: [plane, columns, 1] }
     }
 }
 
@@ -91,10 +92,22 @@ pub(crate) struct WeightPlace {
     pub taps: [i64; MAX_AXES],
 }
 
+/// How the 8-bit integers of a weight lie, whose input channels kernels see by fours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quads {
+    /// Input channels of a group.
+    pub channels: u32,
+    /// Elements of the weight from one of them to the next.
+    pub step: u64,
+}
+
 /// A pass of a problem.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Lowered {
+    /// Of the weight, and of everything else too if it is a float.
     pub dtype: DType,
+    /// Of 8-bit integers: an input channel, wherever else they are counted, is four of them.
+    pub quads: Option<Quads>,
     pub batch: u32,
     pub groups: u32,
     /// Channels of a group.
@@ -110,7 +123,7 @@ pub(crate) struct Lowered {
     /// Element of the output (and of the residual) that is the first of this pass.
     pub first_output: u64,
     pub weight: WeightPlace,
-    /// Elements of whole tensors.
+    /// Elements of whole tensors (of the input as kernels read it).
     pub input_len: u64,
     pub output_len: u64,
     pub weight_len: u64,
@@ -171,6 +184,11 @@ impl Lowered {
         self.lines.iter().any(Line::is_padded)
     }
 
+    /// Bytes of an element of the input or the packed weight as kernels read it.
+    pub fn element_size(&self) -> u64 {
+        if self.quads.is_some() { 4 } else { self.dtype.size() }
+    }
+
     /// Distances of the partial sums of this pass in a workspace: dense.
     pub fn workspace_steps(&self) -> Steps {
         let [slices, rows, columns] = self.lines.map(|line| line.output);
@@ -184,7 +202,16 @@ impl Lowered {
 /// # Errors
 /// A sentence, if there would be too many.
 pub(crate) fn passes(problem: &Problem) -> Result<Vec<Lowered>, String> {
-    Ok(all_phases(problem)?.into_iter().map(|phases| pass(problem, phases)).collect())
+    let lowered = all_phases(problem)?.into_iter().map(|phases| pass(problem, phases));
+    Ok(lowered
+        .map(|pass| if problem.integers().is_some() { pass.in_quads() } else { pass })
+        .map(|pass| pass.unit_axes_first().flattened())
+        .collect())
+}
+
+/// A forward convolution of integers as it is, before its input is rearranged for the kernels.
+pub(crate) fn of_integers(problem: &Problem) -> Lowered {
+    pass(problem, problem.axes().map(|axis| forward(&axis)))
 }
 
 /// One axis of a pass.
@@ -297,8 +324,9 @@ fn pass(problem: &Problem, phases: [Phase; MAX_AXES]) -> Lowered {
     };
     // Outputs that no tap meets are sums of nothing.
     let empty = phases.iter().any(|phase| phase.empty);
-    let lowered = Lowered {
-        dtype: problem.dtype(),
+    Lowered {
+        dtype: problem.weight_dtype(),
+        quads: None,
         batch: input[0],
         groups: problem.groups(),
         group_in: if empty { 0 } else { group_in },
@@ -314,11 +342,36 @@ fn pass(problem: &Problem, phases: [Phase; MAX_AXES]) -> Lowered {
         input_len: problem.input_len(),
         output_len: problem.output_len(),
         weight_len: problem.weight_len(),
-    };
-    lowered.unit_axes_first().flattened()
+    }
 }
 
 impl Lowered {
+    /// The same on an input whose channels lie by fours in words, dense, with its padding in place; sums only.
+    fn in_quads(self) -> Self {
+        let quads = self.group_in.div_ceil(4);
+        let lines = self.lines.map(|line| {
+            let padded = u64::from(line.output.saturating_sub(1)) * u64::from(line.stride) + line.extent();
+            // Longer ones are refused when ranges are proved.
+            Line { input: padded.min(u32::MAX.into()) as u32, before: 0, ..line }
+        });
+        let [slices, rows, columns] = lines.map(|line| line.input);
+        let input = [self.batch, quads.saturating_mul(self.groups), slices, rows, columns];
+        Self {
+            quads: Some(Quads { channels: self.group_in, step: self.weight.inputs }),
+            group_in: quads,
+            lines,
+            padding_mode: PaddingMode::Zeros,
+            bias: false,
+            epilogue: Epilogue::NONE,
+            input_steps: Steps::planar(input),
+            output_steps: self.workspace_steps(),
+            first_output: 0,
+            weight: WeightPlace { inputs: 4 * self.weight.inputs, ..self.weight },
+            input_len: input.iter().fold(1, |product: u64, &size| product.saturating_mul(size.into())),
+            ..self
+        }
+    }
+
     /// Moves axes of one element to the front.
     fn unit_axes_first(self) -> Self {
         let mut order = [0, 1, 2];

@@ -4,6 +4,7 @@ use crate::conv::{Conv, ConvTranspose, Padding, PaddingMode};
 use crate::dtype::DType;
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Error, Result};
+use crate::integers::{self, Integers};
 use crate::layout::{Layout, WeightLayout};
 use crate::shape::{MAX_AXES, Shape, shape_string};
 
@@ -223,6 +224,7 @@ pub struct Problem {
     input: Shape,
     output: Shape,
     dtype: DType,
+    integers: Option<Integers>,
     layout: Layout,
     weight_layout: WeightLayout,
     epilogue: Epilogue,
@@ -277,6 +279,7 @@ impl Problem {
             input: Shape::new(input_shape.iter().copied()),
             output: Shape::new([]),
             dtype: DType::default(),
+            integers: None,
             layout: Layout::default(),
             weight_layout: WeightLayout::default(),
             epilogue: Epilogue::NONE,
@@ -313,10 +316,12 @@ impl Problem {
     /// The same problem with this epilogue.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if the activation's numbers make no function.
+    /// [`Error::Parameter`] if the activation's numbers make no function, or integers cannot go through it.
     pub fn with_epilogue(self, epilogue: Epilogue) -> Result<Self> {
         epilogue.activation.check()?;
-        Ok(Self { epilogue, ..self })
+        let problem = Self { epilogue, ..self };
+        problem.integers.map_or(Ok(()), |integers| integers::check_epilogue(&problem, integers))?;
+        Ok(problem)
     }
 
     /// The same problem with input, output and residual in this order in memory.
@@ -331,15 +336,51 @@ impl Problem {
         Self { weight_layout, ..self }
     }
 
-    /// The same problem on tensors of this type.
-    #[must_use]
-    pub fn with_dtype(self, dtype: DType) -> Self {
-        Self { dtype, ..self }
+    /// The same problem on tensors of these floats.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a type of integers, which [`Problem::with_integers`] takes.
+    pub fn with_dtype(self, dtype: DType) -> Result<Self> {
+        if !dtype.is_float() {
+            let required = "a type of floats; integers are set with their zero points (Integers)".into();
+            return Err(Error::Parameter { parameter: "dtype", actual: dtype.to_string(), required });
+        }
+        Ok(Self { dtype, integers: None, ..self })
     }
 
-    /// What input, weight, residual and output consist of.
+    /// The same problem on tensors of integers.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for types that no convolution of integers has, for a transposed convolution, or an epilogue that
+    /// integers cannot go through; [`Error::TooLarge`] if a sum might exceed 32 bits.
+    pub fn with_integers(self, integers: Integers) -> Result<Self> {
+        if self.op != Op::Conv {
+            let required = "one that is not transposed: no other is defined for integers".into();
+            return Err(Error::Parameter { parameter: "the convolution", actual: "transposed".into(), required });
+        }
+        integers.check(self.sum_length())?;
+        integers::check_epilogue(&self, integers)?;
+        Ok(Self { integers: Some(integers), ..self })
+    }
+
+    /// What the tensors of a convolution of integers consist of; `None` if they are floats.
+    pub fn integers(&self) -> Option<Integers> {
+        self.integers
+    }
+
+    /// What the input consists of, and of floats every tensor.
     pub fn dtype(&self) -> DType {
-        self.dtype
+        self.integers.map_or(self.dtype, |integers| integers.input)
+    }
+
+    /// What the weight consists of.
+    pub fn weight_dtype(&self) -> DType {
+        self.integers.map_or(self.dtype, |integers| integers.weight)
+    }
+
+    /// What output and residual consist of.
+    pub fn output_dtype(&self) -> DType {
+        self.integers.map_or(self.dtype, |integers| integers.output)
     }
 
     /// Order in memory of input, output and residual.
@@ -380,7 +421,13 @@ impl Problem {
     /// As [`Problem::new`].
     pub fn with_input(&self, input_shape: &[u32]) -> Result<Self> {
         let other = Self::from_parameters(&self.parameters(), input_shape)?.with_epilogue(self.epilogue)?;
-        Ok(Self { dtype: self.dtype, layout: self.layout, weight_layout: self.weight_layout, ..other })
+        Ok(Self {
+            dtype: self.dtype,
+            integers: self.integers,
+            layout: self.layout,
+            weight_layout: self.weight_layout,
+            ..other
+        })
     }
 
     /// The kind of convolution.
@@ -544,7 +591,10 @@ impl Problem {
     pub fn bytes(&self) -> u64 {
         let bias = if self.bias { u64::from(self.out_channels) } else { 0 };
         let residual = if self.epilogue.residual { self.output_len() } else { 0 };
-        self.dtype.size() * (self.input_len() + self.weight_len() + residual + self.output_len()) + 4 * bias
+        self.dtype().size() * self.input_len()
+            + self.weight_dtype().size() * self.weight_len()
+            + self.output_dtype().size() * (residual + self.output_len())
+            + 4 * bias
     }
 
     /// Along one of the three axes, of which leading ones may be neutral.

@@ -21,7 +21,7 @@
 //! Then options, each after a colon: `zeros`, `reflect`, `replicate` or `circular` (padding mode), `nobias`, and `transposed`
 //! for a transposed convolution, with its output padding if there is any: `transposed=1` or `transposed=1x0`; `nhwc` where
 //! channels are last in memory, and `ohwi` or `hwio` for the order of the weight; `f16` for
-//! tensors of 16-bit floats.
+//! tensors of 16-bit floats; `u8_i8_i32` for tensors of integers, input, weight and output (see [`Integers`]).
 //! Then the epilogue, each part after a plus sign: `residual`, and one activation: `relu`, `relu6`, `clip=MIN,MAX`,
 //! `leaky_relu=SLOPE`, `prelu`, `prelu_each`, `sigmoid`, `tanh`, `silu`, `gelu`, `gelu_tanh`, `hard_swish`, `elu=ALPHA`, `hard_sigmoid=ALPHA,BETA`.
 
@@ -32,6 +32,7 @@ use crate::conv::PaddingMode;
 use crate::dtype::DType;
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Error, Result};
+use crate::integers::Integers;
 use crate::layout::{Layout, WeightLayout};
 use crate::problem::{AnyPadding, Op, PaddingName, Parameters, Problem};
 use crate::shape::MAX_AXES;
@@ -78,8 +79,10 @@ impl fmt::Display for Problem {
         if self.padding_mode() != PaddingMode::Zeros {
             write!(f, ":{}", self.padding_mode())?;
         }
-        if self.dtype() != DType::default() {
-            write!(f, ":{}", self.dtype())?;
+        match self.integers() {
+            Some(integers) => write!(f, ":{integers}")?,
+            None if self.dtype() != DType::default() => write!(f, ":{}", self.dtype())?,
+            None => {}
         }
         if self.layout() != Layout::default() {
             write!(f, ":{}", self.layout())?;
@@ -173,7 +176,11 @@ impl FromStr for Problem {
         };
         let problem = Self::from_parameters(&parameters, &input)?.with_epilogue(epilogue)?;
         let (dtype, layout) = (options.dtype.unwrap_or_default(), options.layout.unwrap_or_default());
-        Ok(problem.with_dtype(dtype).with_layout(layout).with_weight_layout(options.weight_layout.unwrap_or_default()))
+        let problem = match options.integers {
+            Some(integers) => problem.with_integers(integers)?,
+            None => problem.with_dtype(dtype)?,
+        };
+        Ok(problem.with_layout(layout).with_weight_layout(options.weight_layout.unwrap_or_default()))
     }
 }
 
@@ -214,6 +221,7 @@ struct Options {
     padding_mode: Option<PaddingMode>,
     nobias: bool,
     dtype: Option<DType>,
+    integers: Option<Integers>,
     layout: Option<Layout>,
     weight_layout: Option<WeightLayout>,
 }
@@ -334,8 +342,10 @@ impl<'a> Reader<'a> {
             let word = self.word();
             let fresh = if let Some(mode) = PaddingMode::from_name(word) {
                 options.padding_mode.replace(mode).is_none()
-            } else if let Some(dtype) = DType::ALL.into_iter().find(|dtype| dtype.name() == word) {
-                options.dtype.replace(dtype).is_none()
+            } else if let Some(dtype) = DType::FLOATS.into_iter().find(|dtype| dtype.name() == word) {
+                options.dtype.replace(dtype).is_none() && options.integers.is_none()
+            } else if let Some(integers) = Integers::from_name(word) {
+                options.integers.replace(integers).is_none() && options.dtype.is_none()
             } else if let Some(layout) = Layout::ALL.into_iter().find(|layout| layout.name() == word) {
                 options.layout.replace(layout).is_none()
             } else if let Some(layout) = WeightLayout::ALL.into_iter().find(|layout| layout.name() == word) {
@@ -345,7 +355,7 @@ impl<'a> Reader<'a> {
             } else {
                 self.at = start;
                 return Err(self.error(
-                    "expected zeros, reflect, replicate, circular, nobias, transposed, f32, f16, nchw, nhwc, oihw, ohwi or hwio",
+                    "expected zeros, reflect, replicate, circular, nobias, transposed, f32, f16, integers (u8_i8_i32), nchw, nhwc, oihw, ohwi or hwio",
                 ));
             };
             if !fresh {

@@ -7,6 +7,7 @@
 
 mod blocks;
 mod fold;
+mod integers;
 mod planar;
 mod scatter;
 mod single;
@@ -31,7 +32,8 @@ use scatter::Scatter;
 /// values of all that is added up (products, bias, residual); where K is 0, one `2^-126` remains, since a bias may be
 /// flushed to zero too. An activation multiplies it by its Lipschitz constant, adds its own
 /// [error](crate::Activation::error_bound) and one rounding of the result. 16-bit outputs add half a step of theirs; the
-/// reference rounds 16-bit tensors first, as uploading does.
+/// reference rounds 16-bit tensors first, as uploading does. Integers are exact, but that an 8-bit output may be a neighbour
+/// where float32 does not tell on which side of a half its value lies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
     /// The outputs, (N, C_out, spatial…) in the problem's layout; those of [`convolve_at`] in the order of its indices.
@@ -75,9 +77,10 @@ fn convolve_on(threads: usize, problem: &Problem, tensors: &Tensors<'_>) -> Resu
     let result = Reference { values: allocate(problem)?, bounds: allocate(problem)? };
     let planar = Planar::new(problem, tensors);
     let (planar_problem, tensors) = (&planar.problem(), &planar.tensors());
-    let result = match problem.op() {
-        Op::Conv => share(threads, &Sweep::new(planar_problem, tensors), result),
-        Op::ConvTranspose => share(threads, &Scatter::new(planar_problem, tensors), result),
+    let result = match (problem.integers(), problem.op()) {
+        (Some(integers), _) => integers::Whole::new(planar_problem, tensors, integers).compute(threads, result),
+        (None, Op::Conv) => share(threads, &Sweep::new(planar_problem, tensors), result),
+        (None, Op::ConvTranspose) => share(threads, &Scatter::new(planar_problem, tensors), result),
     };
     Ok(planar::in_order_of(problem, result))
 }
@@ -91,6 +94,8 @@ fn rounding(dtype: DType, magnitude: f64) -> f64 {
         DType::F32 => 0.0,
         DType::F16 if magnitude >= 65520.0 => f64::INFINITY,
         DType::F16 => HALF_UNIT * magnitude + SMALLEST,
+        // These have a rule of their own.
+        DType::I8 | DType::U8 | DType::I32 => 0.0,
     }
 }
 
@@ -198,7 +203,11 @@ pub fn convolve_at(problem: &Problem, tensors: &Tensors<'_>, indices: &[u64]) ->
                 required: format!("below the number of outputs, {}", problem.output_len()),
             });
         }
-        let (value, bound) = single::output(planar_problem, tensors, planar::index(problem, index));
+        let place = planar::index(problem, index);
+        let (value, bound) = match problem.integers() {
+            Some(integers) => integers::output(planar_problem, tensors, integers, place),
+            None => single::output(planar_problem, tensors, place),
+        };
         result.values.push(value);
         result.bounds.push(bound);
     }

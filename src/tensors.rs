@@ -1,6 +1,7 @@
 //! [`Tensors`]: the numbers of one convolution on the host.
 
 use crate::error::{Error, Result};
+use crate::integers::Quantization;
 use crate::problem::Problem;
 
 /// Host data of one convolution, each slice row-major (see [`Problem`] for the shapes).
@@ -17,6 +18,8 @@ pub struct Tensors<'a> {
     /// (C_out), one slope per output channel, or one for each element of an output image; required exactly if the activation
     /// is PReLU.
     pub slopes: Option<&'a [f32]>,
+    /// What integers stand for; required exactly if the tensors are integers, which also have their bias there.
+    pub quantization: Option<Quantization<'a>>,
 }
 
 impl<'a> Tensors<'a> {
@@ -43,6 +46,12 @@ impl<'a> Tensors<'a> {
         Self { slopes: Some(slopes), ..self }
     }
 
+    /// Sets what integers stand for.
+    #[must_use]
+    pub fn quantization(self, quantization: Quantization<'a>) -> Self {
+        Self { quantization: Some(quantization), ..self }
+    }
+
     /// Checks that everything that `problem` needs is there, in the right length, and nothing else.
     ///
     /// # Errors
@@ -62,7 +71,7 @@ impl<'a> Tensors<'a> {
                 check_length(name, required, given.len() as u64)?;
             }
         }
-        Ok(())
+        check_quantization(problem, self.quantization.as_ref())
     }
 }
 
@@ -76,8 +85,16 @@ pub(crate) struct Needs {
 
 impl Needs {
     pub fn of(problem: &Problem) -> Self {
-        Self { bias: problem.bias(), residual: problem.epilogue().residual, slopes: problem.slopes_len() }
+        // That of integers is a part of what they stand for.
+        let bias = problem.bias() && problem.integers().is_none();
+        Self { bias, residual: problem.epilogue().residual, slopes: problem.slopes_len() }
     }
+}
+
+/// What integers stand for must be known, and fit; floats stand for themselves.
+pub(crate) fn check_quantization(problem: &Problem, given: Option<&Quantization<'_>>) -> Result<()> {
+    check_presence("quantization", problem.integers().is_some(), given.is_some())?;
+    given.map_or(Ok(()), |given| given.check(problem))
 }
 
 /// Compares the length of some data with what is required.
@@ -91,7 +108,11 @@ pub(crate) fn check_length(name: &'static str, required: u64, actual: u64) -> Re
 /// An optional tensor must be there exactly if it is needed.
 pub(crate) fn check_presence(name: &'static str, needed: bool, given: bool) -> Result<()> {
     let reason = match name {
-        "bias" => ["the convolution has bias = true", "the convolution has bias = false"],
+        "bias" => [
+            "the convolution has bias = true",
+            "the convolution has bias = false, or integers, whose bias is a part of their quantization",
+        ],
+        "quantization" => ["the tensors are integers", "the tensors are floats"],
         "residual" => ["the epilogue adds a residual", "the epilogue adds no residual"],
         _ => ["the activation is prelu", "the activation is not prelu"],
     };

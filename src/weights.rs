@@ -4,13 +4,14 @@ use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::{Pending, scoped};
+use crate::integers::{Integers, Quantization};
 use crate::kernels::pack_source;
 use crate::layout::WeightLayout;
 use crate::lowered::{self, Lowered};
 use crate::pipelines::Layout;
 use crate::problem::{Op, Problem};
 use crate::shape::Shape;
-use crate::tensors::{Needs, check_length, check_presence};
+use crate::tensors::{Needs, check_length, check_presence, check_quantization};
 
 /// A layout of the weight in GPU memory. K counts (input channel of the group, row, column), the last fastest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,7 +62,7 @@ impl Packing {
     pub(crate) fn bytes(self, passes: &[Lowered]) -> u64 {
         passes
             .iter()
-            .fold(0_u64, |sum, pass| sum.saturating_add(self.vectors(pass).saturating_mul(4 * pass.dtype.size())))
+            .fold(0_u64, |sum, pass| sum.saturating_add(self.vectors(pass).saturating_mul(4 * pass.element_size())))
     }
 
     /// The first vector of each pass.
@@ -102,8 +103,11 @@ impl KOrder {
 /// Numbers on the host, or in a buffer of the caller's.
 #[derive(Debug, Clone, Copy)]
 pub enum Source<'a> {
-    /// On the host. The weight of a problem with 16-bit tensors is rounded to the nearest on its way.
+    /// On the host. A weight of another type than float32 is rounded to the nearest on its way.
     Host(&'a [f32]),
+    /// On the host, elements of their own type as they lie in memory (little-endian): the problem's weight of 16-bit floats or
+    /// 8-bit integers, which a program has as such.
+    Bytes(&'a [u8]),
     /// In a buffer with usage COPY_SRC, at an offset that is a multiple of 4: a weight of the problem's type; bias and slopes
     /// are always 32-bit. What is in it when the packing runs counts: work that writes it has to be submitted before.
     Gpu(wgpu::BufferSlice<'a>),
@@ -118,6 +122,12 @@ impl<'a> From<&'a [f32]> for Source<'a> {
 impl<'a> From<&'a Vec<f32>> for Source<'a> {
     fn from(data: &'a Vec<f32>) -> Self {
         Self::Host(data)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Source<'a> {
+    fn from(data: &'a [u8]) -> Self {
+        Self::Bytes(data)
     }
 }
 
@@ -136,6 +146,9 @@ pub struct WeightData<'a> {
     pub bias: Option<Source<'a>>,
     /// (C_out), PReLU slopes, or one for each element of an output image; required exactly if the activation is PReLU.
     pub slopes: Option<Source<'a>>,
+    /// What integers stand for, their bias included; required exactly if the tensors are integers, whose slopes come from the
+    /// host.
+    pub quantization: Option<Quantization<'a>>,
     /// Whether the weight is also kept as it came, so that [`Plan::repack`](crate::Plan::repack) can pack it for another
     /// kernel without a new upload. Default false.
     pub keep_raw: bool,
@@ -144,7 +157,7 @@ pub struct WeightData<'a> {
 impl<'a> WeightData<'a> {
     /// A weight without bias.
     pub fn new(weight: impl Into<Source<'a>>) -> Self {
-        Self { weight: weight.into(), bias: None, slopes: None, keep_raw: false }
+        Self { weight: weight.into(), bias: None, slopes: None, quantization: None, keep_raw: false }
     }
 
     /// Sets the bias.
@@ -157,6 +170,12 @@ impl<'a> WeightData<'a> {
     #[must_use]
     pub fn slopes(self, slopes: impl Into<Source<'a>>) -> Self {
         Self { slopes: Some(slopes.into()), ..self }
+    }
+
+    /// Sets what integers stand for.
+    #[must_use]
+    pub fn quantization(self, quantization: Quantization<'a>) -> Self {
+        Self { quantization: Some(quantization), ..self }
     }
 
     /// Sets [`keep_raw`](Self::keep_raw).
@@ -174,8 +193,10 @@ pub struct Weights {
     key: Key,
     packing: Packing,
     pub(crate) packed: wgpu::Buffer,
-    /// Bias of all channels, then slopes.
+    /// Bias of all channels, then slopes; of integers what `requantize.wgsl` says.
     pub(crate) channel_data: wgpu::Buffer,
+    /// What the weights of each output channel add up to, of integers.
+    pub(crate) weight_sums: Option<wgpu::Buffer>,
     raw: Option<wgpu::Buffer>,
 }
 
@@ -192,6 +213,7 @@ struct Key {
     strides: Option<[Shape; 2]>,
     layout: WeightLayout,
     dtype: DType,
+    integers: Option<Integers>,
 }
 
 impl Key {
@@ -205,7 +227,8 @@ impl Key {
             slopes: Needs::of(problem).slopes,
             strides: (problem.op() == Op::ConvTranspose).then_some(strides),
             layout: problem.weight_layout(),
-            dtype: problem.dtype(),
+            dtype: problem.weight_dtype(),
+            integers: problem.integers(),
         }
     }
 }
@@ -238,7 +261,7 @@ impl Weights {
 
     /// Bytes of GPU memory that they hold.
     pub fn size(&self) -> u64 {
-        [Some(&self.packed), Some(&self.channel_data), self.raw.as_ref()]
+        [Some(&self.packed), Some(&self.channel_data), self.weight_sums.as_ref(), self.raw.as_ref()]
             .into_iter()
             .flatten()
             .map(wgpu::Buffer::size)
@@ -270,18 +293,31 @@ impl Weights {
         let needs = Needs::of(problem);
         check_presence("bias", needs.bias, data.bias.is_some())?;
         check_presence("slopes", needs.slopes.is_some(), data.slopes.is_some())?;
+        check_quantization(problem, data.quantization.as_ref())?;
         let channels = u64::from(problem.out_channels());
-        let dtype = problem.dtype();
+        let dtype = problem.weight_dtype();
         let weight_bytes = check_source("weight", data.weight, problem.weight_len(), dtype)?;
         let slopes = needs.slopes.unwrap_or(0);
         for (name, source, count) in [("bias", data.bias, channels), ("slopes", data.slopes, slopes)] {
             source.map_or(Ok(0), |source| check_source(name, source, count, DType::F32))?;
         }
-        let channel_bytes = 4 * (channels + slopes);
+        let words = match (problem.integers(), &data.quantization, data.slopes) {
+            (Some(integers), Some(quantization), None) => Some(quantization.words(problem, integers, None)),
+            (Some(integers), Some(quantization), Some(Source::Host(slopes))) => {
+                Some(quantization.words(problem, integers, Some(slopes)))
+            }
+            (Some(_), _, _) => {
+                let actual = "bytes or a GPU buffer".into();
+                let required = "numbers on the host where the tensors are integers".into();
+                return Err(Error::Parameter { parameter: "slopes", actual, required });
+            }
+            (None, _, _) => None,
+        };
+        let channel_bytes = 4 * words.as_ref().map_or(channels + slopes, |words| words.len() as u64);
         engine.check_binding("the bias with the slopes", channel_bytes)?;
         engine.check_binding("the weight", weight_bytes)?;
         let packer = engine.pipeline(
-            pack_source(packing, problem.dtype())?,
+            pack_source(packing, problem.weight_dtype())?,
             crate::Checks::Trusted,
             Layout::Automatic,
             "wgpu-conv: pack weights",
@@ -296,7 +332,13 @@ impl Weights {
             // Slopes lie behind the bias even where there is none: the shader knows one place.
             let channel_data =
                 engine.storage_buffer("wgpu-conv: bias and slopes", channel_bytes, wgpu::BufferUsages::COPY_DST);
-            for (source, offset, count) in [(data.bias, 0, channels), (data.slopes, 4 * channels, slopes)] {
+            let parts = match &words {
+                Some(words) => {
+                    [(Some(Source::Bytes(bytemuck::cast_slice(words))), 0, words.len() as u64), (None, 0, 0)]
+                }
+                None => [(data.bias, 0, channels), (data.slopes, 4 * channels, slopes)],
+            };
+            for (source, offset, count) in parts {
                 source.map_or(Ok(()), |source| {
                     put(&engine, &mut encoder, source, DType::F32, &channel_data, offset, 4 * count)
                 })?;
@@ -315,9 +357,9 @@ impl Weights {
                 pack(&engine, encoder, &packer, &passes, packing, &raw)
             });
             pending.await?;
-            let packed = packed?;
+            let (packed, weight_sums) = packed?;
             let raw = keep_raw.then_some(raw);
-            Ok(Self { engine, key, packing, packed, channel_data, raw })
+            Ok(Self { engine, key, packing, packed, channel_data, weight_sums, raw })
         }))
     }
 
@@ -329,7 +371,7 @@ impl Weights {
             reason: format!("packing {} as {} needs weights made with keep_raw", self.packing.name(), packing.name()),
         })?;
         let packer = engine.pipeline(
-            pack_source(packing, problem.dtype())?,
+            pack_source(packing, problem.weight_dtype())?,
             crate::Checks::Trusted,
             Layout::Automatic,
             "wgpu-conv: pack weights",
@@ -342,7 +384,8 @@ impl Weights {
                 pack(engine, engine.encoder("wgpu-conv: repack weights"), &packer, &passes, packing, &raw)
             });
             pending.await?;
-            Ok(Self { packing, packed: packed?, ..this })
+            let (packed, weight_sums) = packed?;
+            Ok(Self { packing, packed, weight_sums, ..this })
         }))
     }
 }
@@ -358,6 +401,7 @@ fn check_source(name: &'static str, source: Source<'_>, elements: u64, dtype: DT
     let bytes = required.next_multiple_of(4);
     match source {
         Source::Host(data) => check_length(name, elements, data.len() as u64)?,
+        Source::Bytes(data) => check_length(name, required, data.len() as u64)?,
         Source::Gpu(slice) => {
             if slice.size() < required {
                 return Err(Error::BufferTooSmall { name, required, actual: slice.size() });
@@ -387,9 +431,13 @@ fn put(
 ) -> Result<()> {
     let staged;
     let slice = match source {
-        Source::Host([]) => return Ok(()),
-        Source::Host(data) => {
-            let mut words = dtype.encode(data);
+        Source::Host([]) | Source::Bytes([]) => return Ok(()),
+        Source::Host(_) | Source::Bytes(_) => {
+            let mut words = match source {
+                Source::Host(data) => dtype.encode(data),
+                Source::Bytes(data) => data.into(),
+                Source::Gpu(_) => Default::default(),
+            };
             let whole = words.len().next_multiple_of(4);
             if words.len() != whole {
                 words.to_mut().resize(whole, 0);
@@ -423,7 +471,8 @@ struct Pack {
     grid_width: u32,
     channel_block: u32,
     rows: u32,
-    padding: [u32; 2],
+    single_channels: u32,
+    single_step: u32,
 }
 
 /// Submits what `encoder` holds and the packing of `raw` behind it, pass by pass.
@@ -434,10 +483,15 @@ fn pack(
     passes: &[Lowered],
     packing: Packing,
     raw: &wgpu::Buffer,
-) -> Result<wgpu::Buffer> {
+) -> Result<(wgpu::Buffer, Option<wgpu::Buffer>)> {
     const THREADS: u64 = 64;
     let bytes = packing.bytes(passes);
     let packed = engine.storage_buffer("wgpu-conv: packed weight", bytes, wgpu::BufferUsages::empty());
+    // wgpu makes it zero; the packing adds to it.
+    let weight_sums = passes.iter().find(|pass| pass.quads.is_some()).map(|pass| {
+        let bytes = 4 * u64::from(pass.out_channels());
+        engine.storage_buffer("wgpu-conv: sums of weights", bytes, wgpu::BufferUsages::empty())
+    });
     let alignment = engine.capabilities().limits.min_uniform_buffer_offset_alignment.max(1) as usize;
     let stride = size_of::<Pack>().next_multiple_of(alignment);
     let mut parameters = Vec::new();
@@ -466,7 +520,8 @@ fn pack(
             grid_width: grid[0],
             channel_block: order.block,
             rows: order.rows() as u32,
-            padding: [0; 2],
+            single_channels: pass.quads.map_or(0, |quads| quads.channels),
+            single_step: pass.quads.map_or(0, |quads| quads.step as u32),
         };
         parameters.extend_from_slice(bytemuck::bytes_of(&pack));
         parameters.resize(stride * (grids.len() + 1), 0);
@@ -489,12 +544,15 @@ fn pack(
                 label: Some("wgpu-conv: pack weights"),
                 layout: &pipeline.get_bind_group_layout(0),
                 entries: &[(0, uniform), (1, raw.as_entire_binding()), (2, packed.as_entire_binding())]
-                    .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }),
+                    .into_iter()
+                    .chain(weight_sums.iter().map(|sums| (3, sums.as_entire_binding())))
+                    .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
+                    .collect::<Vec<_>>(),
             });
             pass.set_bind_group(0, &bind_group, &[]);
             pass.dispatch_workgroups(grid[0], grid[1], 1);
         }
     }
     engine.queue().submit([encoder.finish()]);
-    Ok(packed)
+    Ok((packed, weight_sums))
 }

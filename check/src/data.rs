@@ -5,7 +5,10 @@ use rand::{RngExt, SeedableRng};
 use wgpu_conv::reference::{self, Reference};
 use wgpu_conv::{Activation, DType, Error, Problem, Result, Tensors};
 
-/// What the numbers are like.
+use crate::quantized::QuantizationData;
+
+/// What the numbers are like. Tensors of 8-bit integers have any of their numbers, but for [`DataKind::Flat`], which has the
+/// largest, and [`DataKind::Positive`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DataKind {
     /// Small whole numbers, none of them zero, so that a missing tap, channel or bias changes the result; so small that
@@ -60,6 +63,8 @@ pub struct ProblemData {
     pub residual: Option<Vec<f32>>,
     /// (C_out), or one for each element of an output image, if the activation is PReLU.
     pub slopes: Option<Vec<f32>>,
+    /// Of integers.
+    pub quantization: Option<QuantizationData>,
     /// Whether float32 arithmetic gives the result without any rounding, in any order of addition, so that it must be
     /// equal to the reference.
     pub exact: bool,
@@ -71,20 +76,28 @@ impl ProblemData {
     /// # Errors
     /// [`Error::TooLarge`] if a tensor does not fit the memory of this machine.
     pub fn generate(problem: &Problem, kind: DataKind, seed: u64) -> Result<Self> {
-        let mut source = Source { rng: StdRng::seed_from_u64(seed), kind };
+        let mut source = Source { rng: StdRng::seed_from_u64(seed), kind, range: None };
         let most = exact_up_to(problem.dtype());
+        let floats = problem.integers().is_none();
         let [input_limit, weight_limit] = factor_limits(problem.sum_length(), most);
         let channels = u64::from(problem.out_channels());
         let epilogue = problem.epilogue();
+        source.range = problem.dtype().range();
+        let input = source.tensor("the input", problem.input_len(), input_limit, 0.1)?;
+        source.range = problem.weight_dtype().range();
+        let weight = source.tensor("the weight", problem.weight_len(), weight_limit, 0.3)?;
+        source.range = None;
         Ok(Self {
-            input: source.tensor("the input", problem.input_len(), input_limit, 0.1)?,
-            weight: source.tensor("the weight", problem.weight_len(), weight_limit, 0.3)?,
-            bias: wanted(problem.bias(), || source.tensor("the bias", channels, LARGEST_ADDEND, 0.7))?,
+            input,
+            weight,
+            bias: wanted(problem.bias() && floats, || source.tensor("the bias", channels, LARGEST_ADDEND, 0.7))?,
             residual: wanted(epilogue.residual, || {
                 source.tensor("the residual", problem.output_len(), LARGEST_ADDEND, 0.9)
             })?,
             slopes: problem.slopes_len().map(|count| source.slopes(count)).transpose()?,
-            exact: kind == DataKind::Integers
+            quantization: problem.integers().map(|integers| QuantizationData::generate(problem, integers, kind, seed)),
+            exact: floats
+                && kind == DataKind::Integers
                 && largest_sum(problem.sum_length(), input_limit, weight_limit) <= most
                 && keeps_exactness(epilogue.activation),
         })
@@ -113,6 +126,7 @@ impl ProblemData {
             bias: self.bias.as_deref(),
             residual: self.residual.as_deref(),
             slopes: self.slopes.as_deref(),
+            quantization: self.quantization.as_ref().map(QuantizationData::borrowed),
         }
     }
 }
@@ -155,6 +169,8 @@ fn is_power_of_two(number: f32) -> bool {
 struct Source {
     rng: StdRng,
     kind: DataKind,
+    /// Of integers.
+    range: Option<[i32; 2]>,
 }
 
 impl Source {
@@ -163,6 +179,14 @@ impl Source {
         let mut values = reserve(name, length)?;
         let limit = limit as i32;
         for _ in 0..length {
+            if let Some([low, high]) = self.range {
+                values.push(match self.kind {
+                    DataKind::Flat => high as f32,
+                    DataKind::Positive => self.rng.random_range(0..=high) as f32,
+                    DataKind::Integers | DataKind::Uniform => self.rng.random_range(low..=high) as f32,
+                });
+                continue;
+            }
             values.push(match self.kind {
                 DataKind::Integers => {
                     let magnitude = self.rng.random_range(1..=limit) as f32;

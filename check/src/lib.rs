@@ -3,13 +3,14 @@
 //!
 //! - [`table`]: the built-in named problems; [`workloads`]: the twelve workloads of the benchmarks; [`networks`]: the
 //!   layers of two networks.
-//! - [`data`]: seeded tensors for a problem.
+//! - [`data`]: seeded tensors for a problem; [`quantized`]: what integers of them stand for.
 //! - [`runner`]: one problem on one kernel, variant and mode, between guard zones; [`verify`]: many of them.
 //! - [`suite`]: folders of conformance cases; [`tensor_file`]: the safetensors files in them.
 //! - [`report`]: rows, counts and the closing line; [`timing`]: how long a convolution takes.
 
 pub mod data;
 pub mod networks;
+pub mod quantized;
 pub mod report;
 pub mod runner;
 pub mod suite;
@@ -21,6 +22,7 @@ pub mod workloads;
 
 pub use data::{DataKind, ProblemData};
 pub use networks::{Layer, NETWORKS, Network, network};
+pub use quantized::QuantizationData;
 pub use report::{Event, Progress, Report, Row, Status};
 pub use runner::{Outcome, Placement, Refusal, Runner, Stage, Unit, UnitResult};
 pub use suite::{Suite, SuiteError, SuiteOptions};

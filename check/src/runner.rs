@@ -15,14 +15,20 @@ use wgpu_conv::{
 };
 
 use crate::data::ProblemData;
+use crate::quantized::QuantizationData;
 pub use judge::{UnitResult, judge};
 
 /// A quiet NaN that no arithmetic produces.
 const PATTERN: u32 = 0x7fc5_a5a5;
 
-/// The bits of the pattern once it is back on the host.
-fn pattern_bits(dtype: DType) -> u32 {
-    dtype.round(f32::from_bits(PATTERN)).to_bits()
+/// What surrounds tensors of this type, and is where an output was not written: the NaN, or where there is none a number that no
+/// test comes to; of 8-bit integers, which have none of those either, some number.
+fn pattern(dtype: DType) -> f32 {
+    match dtype.range() {
+        None => f32::from_bits(PATTERN),
+        Some(_) if dtype.size() > 1 => (0x7fa5 << 16) as f32,
+        Some(_) => 77.0,
+    }
 }
 
 /// A kernel, a variant of it, and a mode.
@@ -141,26 +147,30 @@ impl Runner {
     /// What uploading says.
     pub fn stage<'a>(&self, problem: &Problem, data: &'a ProblemData, placement: Placement) -> Result<Stage<'a>> {
         data.tensors().check(problem)?;
-        let dtype = problem.dtype();
-        let upload = |label: &str, values: &[f32], before: u64| {
+        let dtype = problem.output_dtype();
+        let upload = |label: &str, values: &[f32], before: u64, dtype: DType| {
             Span::upload(&self.engine, label, values, before, placement.after, dtype)
         };
         let output_len = problem.output_len();
-        // Read back in whole words, which are two elements at most.
+        // Read back in whole words.
         let after = output_len + placement.after;
-        let output = guarded(&[], placement.output, after + (placement.output + after) % 2);
+        let whole = (placement.output + after).next_multiple_of(4 / dtype.size());
+        let output = guarded(&[], placement.output, whole - placement.output, dtype);
         Ok(Stage {
             engine: self.engine.clone(),
-            input: upload("check input", &data.input, placement.input)?,
+            input: upload("check input", &data.input, placement.input, problem.dtype())?,
             // Weights are copied, in whole words.
             weight: placement
                 .weight
-                .map(|before| upload("check weight", &data.weight, before * 4 / dtype.size()))
+                .map(|before| {
+                    let dtype = problem.weight_dtype();
+                    upload("check weight", &data.weight, before * 4 / dtype.size(), dtype)
+                })
                 .transpose()?,
             residual: data
                 .residual
                 .as_deref()
-                .map(|values| upload("check residual", values, placement.residual))
+                .map(|values| upload("check residual", values, placement.residual, dtype))
                 .transpose()?,
             output: Span {
                 buffer: self.engine.buffer_from_as("check output", &output, dtype)?,
@@ -197,7 +207,7 @@ struct Span {
 
 impl Span {
     fn upload(engine: &Engine, label: &str, values: &[f32], before: u64, after: u64, dtype: DType) -> Result<Self> {
-        let buffer = engine.buffer_from_as(label, &guarded(values, before, after), dtype)?;
+        let buffer = engine.buffer_from_as(label, &guarded(values, before, after, dtype), dtype)?;
         Ok(Self { buffer, before, length: values.len() as u64, dtype })
     }
 
@@ -208,8 +218,8 @@ impl Span {
 }
 
 /// `values` with elements of the pattern before and after them.
-fn guarded(values: &[f32], before: u64, after: u64) -> Vec<f32> {
-    let pattern = |count: u64| std::iter::repeat_n(f32::from_bits(PATTERN), count as usize);
+fn guarded(values: &[f32], before: u64, after: u64, dtype: DType) -> Vec<f32> {
+    let pattern = |count: u64| std::iter::repeat_n(pattern(dtype), count as usize);
     pattern(before).chain(values.iter().copied()).chain(pattern(after)).collect()
 }
 
@@ -248,7 +258,7 @@ impl Stage<'_> {
         let first = self.execute(&bound)?;
         let second = self.execute(&bound)?;
         let Span { before, length, dtype, .. } = self.output;
-        Ok(Outcome::read([&first, &second], before as usize, length as usize, pattern_bits(dtype)))
+        Ok(Outcome::read([&first, &second], before as usize, length as usize, dtype))
     }
 
     fn pack(&self, plan: &Plan) -> Result<Weights> {
@@ -262,6 +272,7 @@ impl Stage<'_> {
         if let Some(slopes) = &self.data.slopes {
             weights = weights.slopes(&slopes[..]);
         }
+        weights.quantization = self.data.quantization.as_ref().map(QuantizationData::borrowed);
         plan.weights_blocking(&weights)
     }
 
@@ -289,9 +300,9 @@ pub struct Outcome {
 
 impl Outcome {
     /// Takes apart the output buffer as two runs left it.
-    fn read([first, second]: [&[f32]; 2], before: usize, length: usize, pattern: u32) -> Self {
+    fn read([first, second]: [&[f32]; 2], before: usize, length: usize, dtype: DType) -> Self {
         let output = first.get(before..before + length).unwrap_or_default().to_vec();
-        let defect = defect(first, before, length, pattern).or_else(|| {
+        let defect = defect(first, before, length, dtype).or_else(|| {
             let differing = first.iter().zip(second).position(|(a, b)| a.to_bits() != b.to_bits())?;
             Some(format!(
                 "the second run gave other bits: {} became {} at output element {}",
@@ -305,17 +316,22 @@ impl Outcome {
 }
 
 /// The first thing that is wrong with an output buffer, whatever its values are.
-fn defect(buffer: &[f32], before: usize, length: usize, pattern: u32) -> Option<String> {
+fn defect(buffer: &[f32], before: usize, length: usize, dtype: DType) -> Option<String> {
     let end = before + length;
     if buffer.len() < end {
         return Some(format!("{} elements were read back instead of at least {end}", buffer.len()));
     }
+    // As it is once it is back on the host.
+    let pattern = dtype.round(pattern(dtype)).to_bits();
     let untouched = |value: &f32| value.to_bits() == pattern;
     if let Some(index) = buffer[..before].iter().rposition(|value| !untouched(value)) {
         return Some(format!("element {} before the output was overwritten with {}", before - index, buffer[index]));
     }
     if let Some(index) = buffer[end..].iter().position(|value| !untouched(value)) {
         return Some(format!("element {} after the output was overwritten with {}", index + 1, buffer[end + index]));
+    }
+    if dtype.size() == 1 {
+        return None;
     }
     let missing = buffer[before..end].iter().filter(|value| untouched(value)).count();
     let first = buffer[before..end].iter().position(untouched)?;
@@ -329,16 +345,16 @@ mod tests {
     const BEFORE: usize = 3;
 
     fn buffer() -> Vec<f32> {
-        guarded(&[1.0, -0.0, 3.0], BEFORE as u64, 2)
+        guarded(&[1.0, -0.0, 3.0], BEFORE as u64, 2, DType::F32)
     }
 
     fn defect_of(buffer: &[f32]) -> Option<String> {
-        Outcome::read([buffer, buffer], BEFORE, 3, PATTERN).defect
+        Outcome::read([buffer, buffer], BEFORE, 3, DType::F32).defect
     }
 
     #[test]
     fn a_good_run_has_no_defect() {
-        let outcome = Outcome::read([&buffer(), &buffer()], BEFORE, 3, PATTERN);
+        let outcome = Outcome::read([&buffer(), &buffer()], BEFORE, 3, DType::F32);
         assert_eq!(outcome, Outcome { output: vec![1.0, -0.0, 3.0], defect: None });
     }
 
@@ -370,7 +386,7 @@ mod tests {
     fn other_bits_in_a_second_run_show() {
         let mut second = buffer();
         second[4] = 0.0;
-        let defect = Outcome::read([&buffer(), &second], BEFORE, 3, PATTERN).defect.unwrap();
+        let defect = Outcome::read([&buffer(), &second], BEFORE, 3, DType::F32).defect.unwrap();
         assert!(defect.contains("second run") && defect.contains("element 1"), "{defect}");
     }
 
@@ -381,8 +397,8 @@ mod tests {
 
     #[test]
     fn no_outputs_are_no_defect() {
-        let buffer = guarded(&[], 4, 4);
-        assert_eq!(Outcome::read([&buffer, &buffer], 4, 0, PATTERN), Outcome { output: Vec::new(), defect: None });
+        let buffer = guarded(&[], 4, 4, DType::F32);
+        assert_eq!(Outcome::read([&buffer, &buffer], 4, 0, DType::F32), Outcome { output: Vec::new(), defect: None });
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! Files are not trusted: what cannot be read is an error that names the file and the case.
 
 mod describe;
+mod integers;
 mod load;
 mod run;
 

@@ -22,18 +22,31 @@ impl FileTensor {
         let wanted = match dtype {
             DType::F32 => Dtype::F32,
             DType::F16 => Dtype::F16,
+            DType::I8 => Dtype::I8,
+            DType::U8 => Dtype::U8,
             _ => return None,
         };
         (self.dtype == wanted).then(|| dtype.decode(&self.bytes))
     }
 
-    /// The elements, if they are floats of 16, 32 or 64 bits.
+    /// The elements, if they are whole numbers of up to 32 bits.
+    pub fn to_i32(&self) -> Option<Vec<i32>> {
+        match self.dtype {
+            Dtype::I32 => Some(self.elements(i32::from_le_bytes)),
+            Dtype::I8 => Some(self.elements(|byte| i8::from_le_bytes(byte).into())),
+            Dtype::U8 => Some(self.elements(|byte| u8::from_le_bytes(byte).into())),
+            _ => None,
+        }
+    }
+
+    /// The elements, if they are floats of 16, 32 or 64 bits, or whole numbers.
     pub fn to_f64(&self) -> Option<Vec<f64>> {
         let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
         match self.dtype {
             Dtype::F64 => Some(self.elements(f64::from_le_bytes)),
             Dtype::F16 => self.to_f32(DType::F16).map(wide),
-            _ => self.to_f32(DType::F32).map(wide),
+            Dtype::F32 => self.to_f32(DType::F32).map(wide),
+            _ => self.to_i32().map(|values| values.into_iter().map(f64::from).collect()),
         }
     }
 

@@ -23,6 +23,7 @@ use prices::Prices;
 pub(crate) use tiling::{Depth, Part, Tiling};
 
 const COMMON: &str = include_str!("../../shaders/common.wgsl");
+const ACTIVATION: &str = include_str!("../../shaders/activation.wgsl");
 
 /// Most taps for which a kernel's size, stride and dilation are compiled into the shader.
 pub(crate) const MAX_SPECIAL_TAPS: u64 = 49;
@@ -37,9 +38,9 @@ const LONG_SUM: u64 = 4096;
 const SUM_BLOCK: u64 = 1024;
 
 /// Products that are added up on their own before they join the total, which keeps rounding small in long sums; `None` for
-/// one plain sum. Generic variants, which serve any length, always have blocks.
+/// one plain sum, as always of integers. Generic variants, which serve any length, always have blocks.
 fn sum_block(pass: &Lowered, generic: bool) -> Option<u64> {
-    (generic || pass.sum_length() > LONG_SUM).then_some(SUM_BLOCK)
+    (pass.quads.is_none() && (generic || pass.sum_length() > LONG_SUM)).then_some(SUM_BLOCK)
 }
 
 /// A GPU program for convolution.
@@ -255,14 +256,14 @@ impl Choice {
             check_limit(what, limit, required.into(), actual.into())?;
         }
         for (what, bytes) in [
-            ("the input", first.dtype.size() * first.input_len),
-            ("the output", first.dtype.size() * first.output_len),
+            ("the input", first.element_size().saturating_mul(first.input_len)),
+            ("the output", first.element_size().saturating_mul(first.output_len)),
             ("the packed weight", self.packing().bytes(passes)),
             ("the workspace", self.workspace(passes)),
         ] {
             check_limit(what, "max_storage_buffer_binding_size", bytes, binding)?;
         }
-        let packed = self.packing().bytes(passes) / first.dtype.size();
+        let packed = self.packing().bytes(passes) / first.element_size();
         if packed >= ranges::INDEX_LIMIT {
             return Err(format!(
                 "the packed weight has {packed} elements; there may be less than {}",
@@ -301,7 +302,7 @@ impl Choice {
     pub fn source(self, pass: &Lowered, build: &Build) -> Result<String> {
         let recipe = self.kernel.recipe();
         let Build { aliasing, split, partial, storage } = *build;
-        let output = if partial { Storage::Words } else { storage };
+        let output = if partial && storage != Storage::Quads { Storage::Words } else { storage };
         let mut source = module(storage, output, recipe.source())?;
         if recipe.generic(self.variant) {
             source.set(&[("GENERIC", true.into()), ("INPUT_DENSE", false.into()), ("OUTPUT_DENSE", false.into())])?;
@@ -358,6 +359,8 @@ pub(crate) enum Storage {
     Halves,
     /// 16-bit floats, two to a word.
     PackedHalves,
+    /// 8-bit integers, four to a word.
+    Quads,
 }
 
 impl Storage {
@@ -367,19 +370,20 @@ impl Storage {
             DType::F32 => Self::Words,
             DType::F16 if shader_f16 => Self::Halves,
             DType::F16 => Self::PackedHalves,
+            DType::I8 | DType::U8 | DType::I32 => Self::Quads,
         }
     }
 }
 
 impl Storage {
-    /// Whether sums go to a workspace of 32-bit floats first: where they would be rounded between parts, and where outputs
-    /// share words. Of those only `reduce.wgsl` writes any: it takes atomic operations, which kernels full of unrolled stores
+    /// Whether sums go to a workspace of 32-bit numbers first: where they would be rounded between parts, and where outputs
+    /// share words. Of those only `reduce.wgsl` and `requantize.wgsl` write any: it takes atomic operations, which kernels full of unrolled stores
     /// are better without (on lavapipe they took ten times as long to compile).
     pub const fn needs_workspace(self, split: bool) -> bool {
         match self {
             Self::Words => false,
             Self::Halves => split,
-            Self::PackedHalves => true,
+            Self::PackedHalves | Self::Quads => true,
         }
     }
 }
@@ -387,19 +391,20 @@ impl Storage {
 /// A module that reads tensors of one kind and writes an output of another.
 fn module(tensors: Storage, output: Storage, main: &str) -> Result<Source> {
     let enable = if [tensors, output].contains(&Storage::Halves) { "enable f16;" } else { "" };
-    let tensors_file = match tensors {
-        Storage::Words | Storage::Halves => include_str!("../../shaders/tensors.wgsl"),
-        Storage::PackedHalves => include_str!("../../shaders/tensors_packed.wgsl"),
+    let (numbers, tensors_file) = match tensors {
+        Storage::Words | Storage::Halves => (FLOATS, include_str!("../../shaders/tensors.wgsl")),
+        Storage::PackedHalves => (FLOATS, include_str!("../../shaders/tensors_packed.wgsl")),
+        Storage::Quads => (QUADS, TENSORS_QUADS),
     };
     let half = include_str!("../../shaders/half.wgsl");
-    let (rounding, output_file) = match output {
-        Storage::Words => ("", include_str!("../../shaders/output.wgsl")),
-        Storage::Halves => (half, include_str!("../../shaders/output_half.wgsl")),
-        Storage::PackedHalves => (half, include_str!("../../shaders/output_packed.wgsl")),
+    let epilogue = [ACTIVATION, include_str!("../../shaders/epilogue.wgsl")];
+    let output_files = match output {
+        Storage::Words => [include_str!("../../shaders/output.wgsl"), "", epilogue[0], epilogue[1]],
+        Storage::Halves => [half, include_str!("../../shaders/output_half.wgsl"), epilogue[0], epilogue[1]],
+        Storage::PackedHalves => [half, include_str!("../../shaders/output_packed.wgsl"), epilogue[0], epilogue[1]],
+        Storage::Quads => [include_str!("../../shaders/sums.wgsl"), "", "", ""],
     };
-    let files = [enable, COMMON, tensors_file, rounding, output_file, main];
-    let mut source =
-        Source::new(&files.map(str::trim_start).into_iter().filter(|file| !file.is_empty()).collect::<Vec<_>>());
+    let mut source = joined([enable, COMMON, numbers, tensors_file].into_iter().chain(output_files).chain([main]));
     if tensors == Storage::Halves {
         source.set_types(&[
             ("InputElement", "f16"),
@@ -409,6 +414,15 @@ fn module(tensors: Storage, output: Storage, main: &str) -> Result<Source> {
         ])?;
     }
     Ok(source)
+}
+
+const FLOATS: &str = include_str!("../../shaders/floats.wgsl");
+const QUADS: &str = include_str!("../../shaders/quads.wgsl");
+const TENSORS_QUADS: &str = include_str!("../../shaders/tensors_quads.wgsl");
+
+/// One module of these files; empty ones are left out.
+fn joined<'a>(files: impl Iterator<Item = &'a str>) -> Source {
+    Source::new(&files.map(str::trim_start).filter(|file| !file.is_empty()).collect::<Vec<_>>())
 }
 
 fn set_epilogue(source: &mut Source, pass: &Lowered) -> Result<()> {
@@ -468,12 +482,16 @@ pub(crate) const REDUCE_WORKGROUP: u64 = 256;
 
 /// The WGSL that packs a weight, a whole module.
 pub(crate) fn pack_source(packing: Packing, dtype: DType) -> Result<String> {
-    let tensors = match dtype {
-        DType::F32 => include_str!("../../shaders/pack_words.wgsl"),
-        DType::F16 => include_str!("../../shaders/pack_halves.wgsl"),
+    let tensors = match Storage::of(dtype, false) {
+        Storage::Words => include_str!("../../shaders/pack_words.wgsl"),
+        Storage::Halves | Storage::PackedHalves => include_str!("../../shaders/pack_halves.wgsl"),
+        Storage::Quads => include_str!("../../shaders/pack_quads.wgsl"),
     };
     let mut source = Source::new(&[tensors, include_str!("../../shaders/pack.wgsl")]);
     source.set(&[("PACKING", packing.code().into())])?;
+    if dtype == DType::U8 {
+        source.set(&[("UNSIGNED", true.into())])?;
+    }
     Ok(source.finish())
 }
 

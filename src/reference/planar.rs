@@ -22,10 +22,12 @@ pub(super) struct Planar<'a> {
 
 impl<'a> Planar<'a> {
     pub fn new(problem: &Problem, given: &Tensors<'a>) -> Self {
-        let rounded = |data: &'a [f32]| match problem.dtype() {
+        let as_type = |data: &'a [f32], dtype: DType| match dtype {
             DType::F32 => Cow::Borrowed(data),
-            dtype => data.iter().map(|&number| dtype.round(number)).collect(),
+            _ => data.iter().map(|&number| dtype.round(number)).collect(),
         };
+        let rounded = |data: &'a [f32]| as_type(data, problem.dtype());
+        let weights = as_type(given.weight, problem.weight_dtype());
         let planar = |data: &'a [f32], shape: [u32; 5]| match problem.layout() {
             Layout::Nchw => rounded(data),
             // (N, spatial, C) to (N, C, spatial).
@@ -36,11 +38,11 @@ impl<'a> Planar<'a> {
         };
         let [first, second, taps] = three(problem.weight_shape().five());
         let weight = match problem.weight_layout() {
-            WeightLayout::Oihw => rounded(given.weight),
-            WeightLayout::Ohwi => Cow::Owned(swapped(&rounded(given.weight), [first, taps, second])),
+            WeightLayout::Oihw => weights,
+            WeightLayout::Ohwi => Cow::Owned(swapped(&weights, [first, taps, second])),
             // (taps, second, first): seen as one matrix of (taps, second) × first, then each row of the result.
             WeightLayout::Hwio => {
-                let rows = swapped(&rounded(given.weight), [1, taps * second, first]);
+                let rows = swapped(&weights, [1, taps * second, first]);
                 Cow::Owned(swapped(&rows, [first, taps, second]))
             }
         };

@@ -319,7 +319,7 @@ impl<'a> Stage<'a> {
     fn new(engine: &'a Engine, problem: &'a Problem, trial: &'a Trial) -> Result<Self> {
         let residual = trial.residual.as_ref();
         // Where the largest buffer is just large enough, there is no guard.
-        let dtype = problem.dtype();
+        let dtype = problem.output_dtype();
         let fits = dtype.size() * (problem.output_len() + GUARD) <= engine.capabilities().limits.max_buffer_size;
         let length = problem.output_len() + if fits { GUARD } else { 0 };
         let words = (dtype.size() * length).div_ceil(4);
@@ -328,7 +328,7 @@ impl<'a> Stage<'a> {
             engine,
             problem,
             trial,
-            input: engine.buffer_from_as("wgpu-conv: tuning input", &trial.input, dtype)?,
+            input: engine.buffer_from_as("wgpu-conv: tuning input", &trial.input, problem.dtype())?,
             residual: residual
                 .map(|data| engine.buffer_from_as("wgpu-conv: tuning residual", data, dtype))
                 .transpose()?,
@@ -347,7 +347,7 @@ impl<'a> Stage<'a> {
                 weights
             }
         };
-        let output = self.output.slice(..self.problem.dtype().size() * self.problem.output_len());
+        let output = self.output.slice(..self.problem.output_dtype().size() * self.problem.output_len());
         let mut buffers = Buffers::new(self.input.slice(..), output);
         buffers.residual = self.residual.as_ref().map(|buffer| buffer.slice(..));
         let binding = plan.bind(&weights, &buffers);
@@ -375,7 +375,7 @@ impl<'a> Stage<'a> {
         });
         pending.await?;
         bound.submit().await?;
-        let read = self.engine.read_as(self.output.slice(..), self.problem.dtype());
+        let read = self.engine.read_as(self.output.slice(..), self.problem.output_dtype());
         read.await
     }
 }

@@ -3,6 +3,7 @@
 use crate::dtype::DType;
 use crate::epilogue::Activation;
 use crate::error::{Error, Result};
+use crate::integers::Quantization;
 use crate::problem::Problem;
 use crate::reference::{self, Reference};
 use crate::tensors::{Needs, Tensors};
@@ -68,12 +69,15 @@ impl Random {
 
 /// Host data for a problem, and what it makes.
 pub(super) struct Trial {
+    /// Of the output.
     dtype: DType,
     pub input: Vec<f32>,
     weight: Vec<f32>,
     bias: Option<Vec<f32>>,
     pub residual: Option<Vec<f32>>,
     slopes: Option<Vec<f32>>,
+    /// Of integers, which have one.
+    whole_bias: Option<Vec<i32>>,
     /// Which outputs `expected` is about; all of them if there is no list.
     sample: Option<Vec<u64>>,
     expected: Reference,
@@ -102,13 +106,19 @@ impl Trial {
         let residual = optional(needs.residual, "the residual", problem.output_len(), ADDEND)?;
         // Times 1 or 2 is exact, however large the sum.
         let slopes = optional(needs.slopes.is_some(), "the slopes", needs.slopes.unwrap_or(0), 2)?;
+        let whole_bias = problem.integers().map(|_| {
+            let count = if problem.bias() { channels } else { 0 };
+            random.tensor("the bias", count, ADDEND).map(|bias| bias.into_iter().map(|number| number as i32).collect())
+        });
+        let whole_bias = whole_bias.transpose()?;
         let mut trial = Self {
-            dtype: problem.dtype(),
+            dtype: problem.output_dtype(),
             input: random.tensor("the input", problem.input_len(), limit.unwrap_or(1))?,
             weight: random.tensor("the weight", problem.weight_len(), limit.unwrap_or(1))?,
             bias,
             residual,
             slopes,
+            whole_bias,
             sample: None,
             expected: Reference { values: Vec::new(), bounds: Vec::new() },
             verified: String::new(),
@@ -133,7 +143,7 @@ impl Trial {
                 | Activation::Prelu
                 | Activation::PreluEach
         );
-        if limit.is_some() && whole_results {
+        if limit.is_some() && whole_results && problem.integers().is_none() {
             // Whole sums below 2^24: no rounding anywhere, but that of a 16-bit output, which is to the nearest.
             for value in &mut trial.expected.values {
                 *value = problem.dtype().round(*value as f32).into();
@@ -151,6 +161,7 @@ impl Trial {
             bias: self.bias.as_deref(),
             residual: self.residual.as_deref(),
             slopes: self.slopes.as_deref(),
+            quantization: self.quantization(),
         }
     }
 
@@ -159,19 +170,26 @@ impl Trial {
             weight: (&self.weight).into(),
             bias: self.bias.as_ref().map(Into::into),
             slopes: self.slopes.as_ref().map(Into::into),
+            quantization: self.quantization(),
             keep_raw: false,
         }
+    }
+
+    fn quantization(&self) -> Option<Quantization<'_>> {
+        self.whole_bias.as_ref().map(|bias| Quantization { bias, ..Quantization::default() })
     }
 
     /// What is wrong with what two runs left in an output buffer that was blank before each: `length` outputs, and a guard
     /// behind them.
     pub fn judge_runs(&self, length: usize, first: &[f32], second: &[f32]) -> Result<(), String> {
         let (output, guard) = first.split_at(length.min(first.len()));
-        let blank = self.dtype.decode(&BLANK.to_le_bytes())[0].to_bits();
-        let untouched = |value: &f32| value.to_bits() == blank;
-        if let Some(place) = guard.iter().position(|value| !untouched(value)) {
+        let blank: Vec<u32> = self.dtype.decode(&BLANK.to_le_bytes()).into_iter().map(f32::to_bits).collect();
+        let changed = |(place, value): (usize, &f32)| value.to_bits() != blank[(output.len() + place) % blank.len()];
+        if let Some(place) = guard.iter().enumerate().position(changed) {
             return Err(format!("element {} behind the output was overwritten with {}", place + 1, guard[place]));
         }
+        // Any byte may be a result.
+        let untouched = |value: &f32| value.to_bits() == blank[0] && self.dtype.size() > 1;
         if let Some(place) = output.iter().position(untouched) {
             let missing = output.iter().filter(|value| untouched(value)).count();
             return Err(format!("{missing} of {} outputs were not written, the first of them {place}", output.len()));

@@ -12,7 +12,8 @@ pub(super) struct Shapes {
     pub residual: Option<Value>,
 }
 
-/// What kind of convolution a case is, over how many spatial axes, of what.
+/// What kind of convolution a case is, over how many spatial axes, of what: of integers the type of the input, and the problem
+/// is told of them later.
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
     pub op: Op,
@@ -63,7 +64,7 @@ pub(super) fn describe(
     let (activation, alpha) = activation;
     let problem = Problem::from_parameters(&parameters, &sizes("input", &shapes.input)?)?
         .with_epilogue(Epilogue { residual: shapes.residual.is_some(), activation })?
-        .with_dtype(dtype);
+        .with_dtype(if dtype.is_float() { dtype } else { DType::F32 })?;
     if let Some(bias) = &shapes.bias {
         same_shape("bias", bias, &[problem.out_channels()])?;
     }

@@ -7,12 +7,13 @@ use wgpu_conv::reference::Reference;
 use wgpu_conv::{Activation, DType, Error, Op, Problem};
 
 use super::describe::{self, Described, Given, Kind, Shapes};
+use super::integers;
 use super::{Content, SuiteCase, SuiteError, TensorCase};
 use crate::data::ProblemData;
 use crate::report::SkipKind;
 use crate::tensor_file::{FileTensor, TensorFile};
 
-type Result<T, E = SuiteError> = std::result::Result<T, E>;
+pub(super) type Result<T, E = SuiteError> = std::result::Result<T, E>;
 
 /// Most spatial axes of a case.
 const MOST_AXES: u64 = 3;
@@ -83,14 +84,14 @@ fn cases(
 }
 
 /// One case in a JSON file.
-struct Entry<'a> {
+pub(super) struct Entry<'a> {
     file: &'a str,
     name: &'a str,
     map: &'a Map<String, Value>,
 }
 
 impl Entry<'_> {
-    fn error(&self, message: impl Into<String>) -> SuiteError {
+    pub fn error(&self, message: impl Into<String>) -> SuiteError {
         SuiteError::Case { file: self.file.into(), case: self.name.into(), message: message.into() }
     }
 
@@ -103,7 +104,7 @@ impl Entry<'_> {
         self.map.get(field).filter(|value| !value.is_null())
     }
 
-    fn text(&self, field: &str) -> Result<&str> {
+    pub fn text(&self, field: &str) -> Result<&str> {
         let value = self.value(field)?;
         value.as_str().ok_or_else(|| self.error(format!("the field {field:?} must be a text, and is {value}")))
     }
@@ -123,7 +124,7 @@ impl Entry<'_> {
     ) -> Result<Content> {
         let name = self.text("op")?;
         let op = match name {
-            "conv" => Some(Op::Conv),
+            "conv" | "conv_integer" | "qlinear_conv" => Some(Op::Conv),
             "conv_transpose" => Some(Op::ConvTranspose),
             _ => None,
         };
@@ -133,6 +134,10 @@ impl Entry<'_> {
         })?;
         let dtype = if has_dtype { self.text("dtype")? } else { "float32" };
         let known = match dtype {
+            "uint8" | "int8" if !matches!(name, "conv_integer" | "qlinear_conv") => None,
+            "uint8" => Some(DType::U8),
+            "int8" => Some(DType::I8),
+            _ if matches!(name, "conv_integer" | "qlinear_conv") => None,
             "float32" => Some(DType::F32),
             "float16" => Some(DType::F16),
             _ => None,
@@ -147,20 +152,19 @@ impl Entry<'_> {
     }
 
     /// The tensor that a field names.
-    fn tensor<'t>(&self, file: &'t TensorFile, field: &str) -> Result<&'t FileTensor> {
+    pub fn tensor<'t>(&self, file: &'t TensorFile, field: &str) -> Result<&'t FileTensor> {
         let key = self.text(field)?;
         file.get(key).ok_or_else(|| self.error(format!("the {field} tensor {key:?} is not in the safetensors file")))
     }
 
     /// The tensor that a field names, unless that is absent or null.
-    fn optional_tensor<'t>(&self, file: &'t TensorFile, field: &str) -> Result<Option<&'t FileTensor>> {
+    pub fn optional_tensor<'t>(&self, file: &'t TensorFile, field: &str) -> Result<Option<&'t FileTensor>> {
         self.optional(field).map(|_| self.tensor(file, field)).transpose()
     }
 
     fn floats(&self, tensor: &FileTensor, field: &str, dtype: DType) -> Result<Vec<f32>> {
         tensor.to_f32(dtype).ok_or_else(|| {
-            let wanted = if dtype == DType::F16 { "float16" } else { "float32" };
-            self.error(format!("the {field} tensor has dtype {:?}; the case says {wanted}", tensor.dtype))
+            self.error(format!("the {field} tensor has dtype {:?}; the case says {dtype}", tensor.dtype))
         })
     }
 
@@ -190,17 +194,27 @@ fn tensor_case(
     let residual = entry.optional_tensor(file, "residual")?;
     let expected = entry.tensor(file, "expected")?;
     let expected_values = expected.to_f64().ok_or_else(|| {
-        entry.error(format!("the expected tensor has dtype {:?}; it must be F16, F32 or F64", expected.dtype))
+        entry.error(format!(
+            "the expected tensor has dtype {:?}; it must be F16, F32, F64, I32, I8 or U8",
+            expected.dtype
+        ))
     })?;
-    let bounds = entry.bounds(&expected_values)?;
+    let mut bounds = entry.bounds(&expected_values)?;
+    // Where a value lies near the middle of two, either will do.
+    if entry.optional("near_ties").and_then(Value::as_u64).is_some_and(|count| count > 0) {
+        bounds.iter_mut().for_each(|bound| *bound += 1.0);
+    }
     let floats =
         |field: &str, tensor: Option<&FileTensor>| tensor.map(|t| entry.floats(t, field, kind.dtype)).transpose();
+    let quantized = if kind.dtype.is_float() { None } else { Some(integers::read(entry, file, kind.dtype)?) };
+    let weight_dtype = quantized.as_ref().map_or(kind.dtype, |(integers, _)| integers.weight);
     let mut data = ProblemData {
         input: entry.floats(input, "input", kind.dtype)?,
-        weight: entry.floats(weight, "weight", kind.dtype)?,
-        bias: floats("bias", bias)?,
+        weight: entry.floats(weight, "weight", weight_dtype)?,
+        bias: if quantized.is_some() { None } else { floats("bias", bias)? },
         residual: floats("residual", residual)?,
         slopes: None,
+        quantization: quantized.as_ref().map(|(_, data)| data.clone()),
         exact: false,
     };
     let shape = |tensor: &FileTensor| json!(tensor.shape);
@@ -208,6 +222,14 @@ fn tensor_case(
         Shapes { input: shape(input), weight: shape(weight), bias: bias.map(shape), residual: residual.map(shape) };
     let described = activation
         .and_then(|activation| describe::describe(entry.map, kind, &shapes, activation))
+        .and_then(|described| match &quantized {
+            None => Ok(described),
+            Some((integers, data)) => {
+                let problem = described.problem.with_integers(*integers)?;
+                data.borrowed().check(&problem)?;
+                Ok(Described { problem, ..described })
+            }
+        })
         .and_then(|described| {
             describe::same_shape("expected", &shape(expected), &described.problem.output_shape())?;
             Ok(described)
@@ -305,6 +327,8 @@ mod tests {
             // Length 3, spread over 4 by the two taps, of which padding leaves out the first.
             case("transposed", json!({"op": "conv_transpose", "output_padding": [0]})),
             case("other op", json!({"op": "deform_conv"})),
+            case("no integers", json!({"op": "conv_integer"})),
+            case("integers", json!({"dtype": "int8"})),
             case("other rank", json!({"spatial_dims": 4})),
             case("other dtype", json!({"dtype": "float64", "input": "absent"})),
         ]);
@@ -327,7 +351,10 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(skipped, ["deform_conv 1 float32", "conv 4 float32", "conv 1 float64"]);
+        assert_eq!(
+            skipped,
+            ["deform_conv 1 float32", "conv_integer 1 float32", "conv 1 int8", "conv 4 float32", "conv 1 float64"]
+        );
     }
 
     #[test]
