@@ -127,13 +127,9 @@ impl Timed {
     fn new(engine: &Engine, problem: &Problem) -> Result<Self> {
         let data = ProblemData::generate(problem, DataKind::Uniform, 1)?;
         let plan = engine.plan_blocking(problem, &PlanOptions::default())?;
-        let mut weights = WeightData::new(&data.weight);
-        if let Some(bias) = &data.bias {
-            weights = weights.bias(bias);
-        }
-        let weights = plan.weights_blocking(&weights)?;
-        let dtype = problem.dtype();
-        let input = engine.buffer_from_as("input", &data.input, dtype)?;
+        let weights = plan.weights_blocking(&WeightData::from(&data.tensors()))?;
+        let dtype = problem.output_dtype();
+        let input = engine.buffer_from_as("input", &data.input, problem.dtype())?;
         let output = engine.buffer_zeroed_as("output", problem.output_len(), dtype)?;
         let bound = plan.bind_blocking(&weights, &Buffers::new(input.slice(..), output.slice(..)))?;
         let timing = measure(engine, &bound, 1)?;

@@ -399,14 +399,7 @@ impl Engine {
     pub async fn convolve(&self, problem: &Problem, tensors: &Tensors<'_>) -> Result<Vec<f32>> {
         tensors.check(problem)?;
         let plan = self.plan(problem, &PlanOptions::default()).await?;
-        let data = WeightData {
-            weight: tensors.weight.into(),
-            bias: tensors.bias.map(Into::into),
-            slopes: tensors.slopes.map(Into::into),
-            quantization: tensors.quantization,
-            keep_raw: false,
-        };
-        let weights = plan.weights(&data).await?;
+        let weights = plan.weights(&WeightData::from(tensors)).await?;
         let (dtype, length) = (problem.output_dtype(), problem.output_len());
         let input = self.buffer_from_as("wgpu-conv: input", tensors.input, problem.dtype())?;
         let residual =

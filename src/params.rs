@@ -143,7 +143,15 @@ impl Params {
     }
 }
 
-/// The number of an activation in `activate()` of `shaders/common.wgsl`.
+impl Params {
+    /// For this activation in place of the pass's own.
+    pub fn with_activation(self, activation: Activation) -> Self {
+        let (alpha, beta) = activation_numbers(activation);
+        Self { alpha, beta, activation: activation_code(activation), ..self }
+    }
+}
+
+/// The number of an activation in `activate()` of `shaders/activation.wgsl`.
 pub(crate) fn activation_code(activation: Activation) -> u32 {
     match activation {
         Activation::Identity => 0,

@@ -11,7 +11,7 @@ use crate::lowered::{self, Lowered};
 use crate::pipelines::Layout;
 use crate::problem::{Op, Problem};
 use crate::shape::Shape;
-use crate::tensors::{Needs, check_length, check_presence, check_quantization};
+use crate::tensors::{Needs, Tensors, check_length, check_presence, check_quantization};
 
 /// A layout of the weight in GPU memory. K counts (input channel of the group, row, column), the last fastest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -137,7 +137,7 @@ impl<'a> From<wgpu::BufferSlice<'a>> for Source<'a> {
     }
 }
 
-/// What [`Plan::weights`](crate::Plan::weights) takes.
+/// What [`Plan::weights`](crate::Plan::weights) takes; from [`Tensors`], all that those have.
 #[derive(Debug, Clone, Copy)]
 pub struct WeightData<'a> {
     /// (C_out, C_in / groups, KH, KW).
@@ -152,6 +152,18 @@ pub struct WeightData<'a> {
     /// Whether the weight is also kept as it came, so that [`Plan::repack`](crate::Plan::repack) can pack it for another
     /// kernel without a new upload. Default false.
     pub keep_raw: bool,
+}
+
+impl<'a> From<&Tensors<'a>> for WeightData<'a> {
+    fn from(tensors: &Tensors<'a>) -> Self {
+        Self {
+            weight: tensors.weight.into(),
+            bias: tensors.bias.map(Into::into),
+            slopes: tensors.slopes.map(Into::into),
+            quantization: tensors.quantization,
+            keep_raw: false,
+        }
+    }
 }
 
 impl<'a> WeightData<'a> {

@@ -15,7 +15,6 @@ use wgpu_conv::{
 };
 
 use crate::data::ProblemData;
-use crate::quantized::QuantizationData;
 pub use judge::{UnitResult, judge};
 
 /// A quiet NaN that no arithmetic produces.
@@ -262,17 +261,10 @@ impl Stage<'_> {
     }
 
     fn pack(&self, plan: &Plan) -> Result<Weights> {
-        let mut weights = match &self.weight {
-            Some(weight) => WeightData::new(weight.slice()),
-            None => WeightData::new(&self.data.weight[..]),
-        };
-        if let Some(bias) = &self.data.bias {
-            weights = weights.bias(&bias[..]);
+        let mut weights = WeightData::from(&self.data.tensors());
+        if let Some(weight) = &self.weight {
+            weights.weight = weight.slice().into();
         }
-        if let Some(slopes) = &self.data.slopes {
-            weights = weights.slopes(&slopes[..]);
-        }
-        weights.quantization = self.data.quantization.as_ref().map(QuantizationData::borrowed);
         plan.weights_blocking(&weights)
     }
 

@@ -40,7 +40,7 @@ impl Entry {
 
 /// All named problems, in a fixed order.
 pub fn entries() -> Vec<Entry> {
-    let sections: [fn() -> Vec<Entry>; 24] = [
+    let sections: [fn() -> Vec<Entry>; 25] = [
         features::alone,
         features::pairs,
         sizes::channel_tails,
@@ -65,6 +65,7 @@ pub fn entries() -> Vec<Entry> {
         transposed::volumes,
         formats::layouts,
         formats::halves,
+        formats::integers,
     ];
     sections.iter().flat_map(|section| section()).collect()
 }

@@ -147,7 +147,7 @@ fn measure(
         let start = Instant::now();
         let again = call.run(&input)?;
         wall.push(milliseconds(start));
-        let again = problem.dtype().decode(again);
+        let again = problem.output_dtype().decode(again);
         ensure!(same_bits(&again[..output.len()], &output), "two runs of the same problem gave different results");
     }
     let info = context.adapter.get_info();

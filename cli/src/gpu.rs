@@ -110,16 +110,9 @@ impl Prepared {
     pub fn new(engine: &Engine, problem: &Problem, tensors: &Tensors<'_>, options: &PlanOptions) -> Result<Self> {
         tensors.check(problem)?;
         let plan = engine.plan_blocking(problem, options)?;
-        let mut data = WeightData::new(tensors.weight);
-        if let Some(bias) = tensors.bias {
-            data = data.bias(bias);
-        }
-        if let Some(slopes) = tensors.slopes {
-            data = data.slopes(slopes);
-        }
-        let weights = plan.weights_blocking(&data)?;
-        let dtype = problem.dtype();
-        let input = engine.buffer_from_as("input", tensors.input, dtype)?;
+        let weights = plan.weights_blocking(&WeightData::from(tensors))?;
+        let dtype = problem.output_dtype();
+        let input = engine.buffer_from_as("input", tensors.input, problem.dtype())?;
         let output = engine.buffer_zeroed_as("output", problem.output_len(), dtype)?;
         let residual = tensors.residual.map(|data| engine.buffer_from_as("residual", data, dtype)).transpose()?;
         let mut buffers = Buffers::new(input.slice(..), output.slice(..));
@@ -144,7 +137,7 @@ impl Prepared {
     pub fn run(&self, engine: &Engine) -> Result<Vec<f32>> {
         self.bound.run_blocking()?;
         let problem = self.plan.problem();
-        let mut output = engine.read_as_blocking(self.output.slice(..), problem.dtype())?;
+        let mut output = engine.read_as_blocking(self.output.slice(..), problem.output_dtype())?;
         // The buffer is not empty, and ends with a whole word.
         output.truncate(problem.output_len() as usize);
         Ok(output)

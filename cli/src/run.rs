@@ -207,6 +207,7 @@ impl Files {
             bias: optional(&self.bias),
             residual: optional(&self.residual),
             slopes: optional(&self.slopes),
+            quantization: None,
         }
     }
 }

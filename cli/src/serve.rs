@@ -187,7 +187,7 @@ impl Server<'_> {
         call.run(&input)?;
         let first_use_ms = start.elapsed().as_secs_f64() * 1e3;
         let reference = data.reference(&problem)?;
-        let mut output = problem.dtype().decode(call.run(&input)?);
+        let mut output = problem.output_dtype().decode(call.run(&input)?);
         output.truncate(problem.output_len() as usize);
         let comparison = reference.compare(&output)?;
         if let Some(folder) = &request.folder {
@@ -207,7 +207,7 @@ impl Server<'_> {
             "output_padding": problem.output_padding(),
             "dilation": problem.dilation(),
             "groups": problem.groups(),
-            "dtype": problem.dtype().name(),
+            "dtype": problem.integers().map_or_else(|| problem.dtype().to_string(), |integers| integers.to_string()),
             "layout": problem.layout().name(),
             "weight_layout": problem.weight_layout().name(),
             "bias": problem.bias(),

@@ -25,8 +25,9 @@ impl WholeCall {
     pub fn new(engine: &Engine, prepared: &Prepared) -> Result<Self> {
         let problem = prepared.plan.problem();
         ensure!(problem.output_len() > 0, "there are no outputs to measure (the batch is 0)");
-        let [input_bytes, output_bytes] = [problem.input_len(), problem.output_len()]
-            .map(|elements| (problem.dtype().size() * elements).next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT));
+        let [input_bytes, output_bytes] =
+            [(problem.dtype(), problem.input_len()), (problem.output_dtype(), problem.output_len())]
+                .map(|(dtype, elements)| (dtype.size() * elements).next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT));
         let device = engine.device();
         let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation]
             .map(|filter| device.push_error_scope(filter));

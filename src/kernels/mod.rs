@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod direct;
+mod integers;
 mod prices;
 mod tiled;
 mod tiling;

@@ -166,13 +166,7 @@ impl Trial {
     }
 
     pub fn weight_data(&self) -> WeightData<'_> {
-        WeightData {
-            weight: (&self.weight).into(),
-            bias: self.bias.as_ref().map(Into::into),
-            slopes: self.slopes.as_ref().map(Into::into),
-            quantization: self.quantization(),
-            keep_raw: false,
-        }
+        WeightData::from(&self.tensors())
     }
 
     fn quantization(&self) -> Option<Quantization<'_>> {

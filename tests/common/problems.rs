@@ -11,7 +11,9 @@
 use std::fmt;
 
 use proptest::prelude::*;
-use wgpu_conv::{Activation, AnyPadding, DType, Epilogue, Layout, Op, PaddingMode, Parameters, Problem, WeightLayout};
+use wgpu_conv::{
+    Activation, AnyPadding, DType, Epilogue, Integers, Layout, Op, PaddingMode, Parameters, Problem, WeightLayout,
+};
 
 /// A problem that proptest prints as its problem string.
 #[derive(Clone, Copy, PartialEq)]
@@ -106,13 +108,36 @@ pub fn in_any_format(problems: impl Strategy<Value = Case>) -> impl Strategy<Val
         prop_oneof![4 => Just(WeightLayout::Oihw), 1 => Just(WeightLayout::Ohwi), 1 => Just(WeightLayout::Hwio)],
         prop_oneof![4 => Just(DType::F32), 1 => Just(DType::F16)],
         any::<bool>(),
+        prop_oneof![5 => Just(None), 1 => integers().prop_map(Some)],
     );
-    (problems, formats).prop_map(|(Case(problem), (layout, weight_layout, dtype, each))| {
+    (problems, formats).prop_map(|(Case(problem), (layout, weight_layout, dtype, each, integers))| {
         let epilogue = problem.epilogue();
         let each = each && epilogue.activation == Activation::Prelu;
         let activation = if each { Activation::PreluEach } else { epilogue.activation };
         let problem = problem.with_epilogue(Epilogue { activation, ..epilogue }).unwrap_or(problem);
-        Case(problem.with_layout(layout).with_weight_layout(weight_layout).with_dtype(dtype))
+        let problem = problem.with_layout(layout).with_weight_layout(weight_layout);
+        let of_integers = integers.and_then(|integers| {
+            let activation = match activation {
+                _ if integers.output == DType::I32 => Activation::Identity,
+                Activation::PreluEach => Activation::Prelu,
+                other => other,
+            };
+            let problem = problem.with_epilogue(Epilogue { residual: false, activation }).ok()?;
+            // Those that are transposed stay floats.
+            problem.with_integers(integers).ok()
+        });
+        Case(of_integers.unwrap_or(problem.with_dtype(dtype).unwrap_or(problem)))
+    })
+}
+
+fn integers() -> impl Strategy<Value = Integers> {
+    let eight = || prop_oneof![Just(DType::I8), Just(DType::U8)];
+    let output = prop_oneof![Just(DType::I32), Just(DType::I8), Just(DType::U8)];
+    (eight(), eight(), output, any::<bool>()).prop_map(|(input, weight, output, weight_zero_points)| Integers {
+        input,
+        weight,
+        output,
+        weight_zero_points,
     })
 }
 

@@ -43,6 +43,7 @@ impl Data {
             bias: self.bias.as_deref(),
             residual: self.residual.as_deref(),
             slopes: self.slopes.as_deref(),
+            quantization: None,
         }
     }
 

@@ -1,0 +1,77 @@
+//! Host side of the programs around a convolution of integers: `quads_of_input.wgsl`, `window_sums.wgsl` and
+//! `requantize.wgsl`.
+
+use super::{ACTIVATION, COMMON, QUADS, Source, TENSORS_QUADS, joined};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::integers::Integers;
+use crate::layout::Layout;
+use crate::lowered::Lowered;
+use crate::params::{Params, activation_code};
+use crate::problem::Problem;
+
+/// Invocations of a workgroup of each of them.
+pub(crate) const INTEGERS_WORKGROUP: u64 = 256;
+
+fn generic(mut source: Source, unsigned: Option<bool>) -> Result<String> {
+    source.set(&[("GENERIC", true.into())])?;
+    if let Some(unsigned) = unsigned {
+        source.set(&[("UNSIGNED", unsigned.into())])?;
+    }
+    Ok(source.finish())
+}
+
+/// The WGSL that makes words of an input of 8-bit integers, a whole module.
+pub(crate) fn quads_source(input: DType) -> Result<String> {
+    let files = [COMMON, include_str!("../../shaders/quads_of_input.wgsl")];
+    generic(joined(files.into_iter()), Some(input == DType::U8))
+}
+
+/// The WGSL that adds up windows of the input, a whole module.
+pub(crate) fn window_sums_source() -> Result<String> {
+    let files = [COMMON, QUADS, TENSORS_QUADS, include_str!("../../shaders/window_sums.wgsl")];
+    generic(joined(files.into_iter()), None)
+}
+
+/// The WGSL that makes outputs of sums, a whole module.
+pub(crate) fn requantize_source(problem: &Problem, integers: Integers) -> Result<String> {
+    let files = [COMMON, ACTIVATION, include_str!("../../shaders/requantize.wgsl")];
+    let mut source = joined(files.into_iter());
+    let kind: u32 = match integers.output {
+        DType::I8 => 1,
+        DType::U8 => 2,
+        _ => 0,
+    };
+    source.set(&[
+        ("OUTPUT_KIND", kind.into()),
+        ("CHANNELS_LAST", (problem.layout() == Layout::Nhwc).into()),
+        ("WEIGHT_ZERO_POINTS", integers.needs_windows().into()),
+        ("ACTIVATION", activation_code(problem.epilogue().activation).into()),
+    ])?;
+    Ok(source.finish())
+}
+
+/// Sums of windows of a pass: one for each group and output pixel.
+pub(crate) fn windows(pass: &Lowered) -> u64 {
+    pass.pixels().saturating_mul(pass.groups.into())
+}
+
+/// Parameters of `window_sums.wgsl`, for sums behind the `splits` times as many as there are outputs.
+pub(crate) fn window_params(pass: &Lowered, params: Params) -> Params {
+    let behind = u64::from(params.splits) * pass.outputs();
+    Params { pixels: windows(pass) as u32, output_offset: behind as u32, ..params }
+}
+
+/// Parameters of `requantize.wgsl`.
+pub(crate) fn requantize_params(problem: &Problem, pass: &Lowered, params: Params) -> Params {
+    Params { pixels: pass.pixels() as u32, ..params.with_activation(problem.epilogue().activation) }
+}
+
+/// Workgroups of `requantize.wgsl`, wherever in a word the output begins.
+pub(crate) fn requantize_workgroups(pass: &Lowered, integers: Integers) -> u64 {
+    let words = match integers.output.size() {
+        1 => pass.outputs().div_ceil(4) + 1,
+        _ => pass.outputs(),
+    };
+    words.div_ceil(INTEGERS_WORKGROUP)
+}
