@@ -279,6 +279,15 @@ impl Engine {
         self.make_buffer(label, (data.len() as u64).saturating_mul(dtype.size()), Some(&dtype.encode(data)))
     }
 
+    /// A storage buffer that begins with these bytes (usages STORAGE, COPY_SRC and COPY_DST): elements of any type as they lie in
+    /// memory, little-endian.
+    ///
+    /// # Errors
+    /// As [`Engine::buffer_from`].
+    pub fn buffer_from_bytes(&self, label: &str, bytes: &[u8]) -> Result<wgpu::Buffer> {
+        self.make_buffer(label, bytes.len() as u64, Some(bytes))
+    }
+
     /// A storage buffer for so many 32-bit elements, all zero (usages STORAGE, COPY_SRC and COPY_DST).
     ///
     /// # Errors
@@ -338,8 +347,8 @@ impl Engine {
         self.read_as(slice, DType::F32)
     }
 
-    /// As [`Engine::read`], of elements of this type. A slice of 16-bit elements begins and ends with a whole word of its
-    /// buffer too; leave the last element of an odd count away on the host.
+    /// As [`Engine::read`], of elements of this type. A slice of shorter elements begins and ends with a whole word of its
+    /// buffer too; leave what is too much away on the host.
     ///
     /// # Errors
     /// As [`Engine::read`].
@@ -350,6 +359,18 @@ impl Engine {
     ) -> impl Future<Output = Result<Vec<f32>>> + wgpu::WasmNotSend + use<> {
         let started = self.start_read(slice);
         async move { Ok(dtype.decode(&started?.await?)) }
+    }
+
+    /// As [`Engine::read`], the bytes as they lie in memory.
+    ///
+    /// # Errors
+    /// As [`Engine::read`].
+    pub fn read_bytes(
+        &self,
+        slice: wgpu::BufferSlice<'_>,
+    ) -> impl Future<Output = Result<Vec<u8>>> + wgpu::WasmNotSend + use<> {
+        let started = self.start_read(slice);
+        async move { started?.await }
     }
 
     fn start_read(&self, slice: wgpu::BufferSlice<'_>) -> Result<Pending<Vec<u8>>> {
@@ -529,6 +550,14 @@ impl Engine {
     /// As [`Engine::read`].
     pub fn read_as_blocking(&self, slice: wgpu::BufferSlice<'_>, dtype: DType) -> Result<Vec<f32>> {
         pollster::block_on(self.read_as(slice, dtype))
+    }
+
+    /// [`Engine::read_bytes`], blocking.
+    ///
+    /// # Errors
+    /// As [`Engine::read`].
+    pub fn read_bytes_blocking(&self, slice: wgpu::BufferSlice<'_>) -> Result<Vec<u8>> {
+        pollster::block_on(self.read_bytes(slice))
     }
 
     /// [`Engine::convolve`], blocking.
