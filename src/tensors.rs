@@ -1,7 +1,7 @@
 //! [`Tensors`]: the numbers of one convolution on the host.
 
 use crate::error::{Error, Result};
-use crate::problem::Problem;
+use crate::problem::{Op, Problem};
 
 /// Host data of one convolution, each slice row-major (see [`Problem`] for the shapes).
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,6 +17,10 @@ pub struct Tensors<'a> {
     /// (C_out), one slope per output channel, or one for each element of an output image; required exactly if the activation
     /// is PReLU.
     pub slopes: Option<&'a [f32]>,
+    /// (N, offset_groups · 2 · KH · KW, OH, OW); required exactly if the convolution is deformable.
+    pub offset: Option<&'a [f32]>,
+    /// (N, offset_groups · KH · KW, OH, OW); required exactly if the convolution has a mask.
+    pub mask: Option<&'a [f32]>,
 }
 
 impl<'a> Tensors<'a> {
@@ -43,6 +47,18 @@ impl<'a> Tensors<'a> {
         Self { slopes: Some(slopes), ..self }
     }
 
+    /// Sets the offsets of a deformable convolution.
+    #[must_use]
+    pub fn offset(self, offset: &'a [f32]) -> Self {
+        Self { offset: Some(offset), ..self }
+    }
+
+    /// Sets the mask of a deformable convolution.
+    #[must_use]
+    pub fn mask(self, mask: &'a [f32]) -> Self {
+        Self { mask: Some(mask), ..self }
+    }
+
     /// Checks that everything that `problem` needs is there, in the right length, and nothing else.
     ///
     /// # Errors
@@ -56,6 +72,8 @@ impl<'a> Tensors<'a> {
             ("bias", channels, needs.bias, self.bias),
             ("residual", problem.output_len(), needs.residual, self.residual),
             ("slopes", needs.slopes.unwrap_or(0), needs.slopes.is_some(), self.slopes),
+            ("offset", problem.offset_len(), needs.offset, self.offset),
+            ("mask", problem.mask_len(), needs.mask, self.mask),
         ] {
             check_presence(name, needed, given.is_some())?;
             if let Some(given) = given {
@@ -72,11 +90,19 @@ pub(crate) struct Needs {
     pub residual: bool,
     /// How many.
     pub slopes: Option<u64>,
+    pub offset: bool,
+    pub mask: bool,
 }
 
 impl Needs {
     pub fn of(problem: &Problem) -> Self {
-        Self { bias: problem.bias(), residual: problem.epilogue().residual, slopes: problem.slopes_len() }
+        Self {
+            bias: problem.bias(),
+            residual: problem.epilogue().residual,
+            slopes: problem.slopes_len(),
+            offset: problem.op() == Op::DeformConv,
+            mask: problem.mask(),
+        }
     }
 }
 
@@ -93,6 +119,8 @@ pub(crate) fn check_presence(name: &'static str, needed: bool, given: bool) -> R
     let reason = match name {
         "bias" => ["the convolution has bias = true", "the convolution has bias = false"],
         "residual" => ["the epilogue adds a residual", "the epilogue adds no residual"],
+        "offset" => ["the convolution is deformable", "the convolution is not deformable"],
+        "mask" => ["the convolution has mask = true", "the convolution has mask = false"],
         _ => ["the activation is prelu", "the activation is not prelu"],
     };
     match (needed, given) {

@@ -15,6 +15,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::lowered::{self, Lowered};
 use crate::params::activation_code;
+use crate::prepare::Prepare;
 use crate::problem::Problem;
 use crate::ranges;
 use crate::shader::{Constant, Source, unrolled};
@@ -254,12 +255,16 @@ impl Choice {
         ] {
             check_limit(what, limit, required.into(), actual.into())?;
         }
-        for (what, bytes) in [
-            ("the input", first.dtype.size() * first.input_len),
+        let read = match &first.prepare {
+            None => vec![("the input", first.dtype.size() * first.input_len)],
+            // The first pass has as much to prepare as any.
+            Some(prepare) => prepare.reads().into_iter().chain([(prepare.name(), prepare.bytes())]).collect(),
+        };
+        for (what, bytes) in read.into_iter().chain([
             ("the output", first.dtype.size() * first.output_len),
             ("the packed weight", self.packing().bytes(passes)),
             ("the workspace", self.workspace(passes)),
-        ] {
+        ]) {
             check_limit(what, "max_storage_buffer_binding_size", bytes, binding)?;
         }
         let packed = self.packing().bytes(passes) / first.dtype.size();
@@ -302,7 +307,8 @@ impl Choice {
         let recipe = self.kernel.recipe();
         let Build { aliasing, split, partial, storage } = *build;
         let output = if partial { Storage::Words } else { storage };
-        let mut source = module(storage, output, recipe.source())?;
+        let input = pass.prepare.as_ref().map_or(storage, Prepare::storage);
+        let mut source = module(input, storage, output, recipe.source())?;
         if recipe.generic(self.variant) {
             source.set(&[("GENERIC", true.into()), ("INPUT_DENSE", false.into()), ("OUTPUT_DENSE", false.into())])?;
         } else {
@@ -384,9 +390,13 @@ impl Storage {
     }
 }
 
-/// A module that reads tensors of one kind and writes an output of another.
-fn module(tensors: Storage, output: Storage, main: &str) -> Result<Source> {
-    let enable = if [tensors, output].contains(&Storage::Halves) { "enable f16;" } else { "" };
+/// A module that reads an input of one kind, a weight and a residual of another, and writes an output of a third.
+fn module(input: Storage, tensors: Storage, output: Storage, main: &str) -> Result<Source> {
+    let enable = if [input, tensors, output].contains(&Storage::Halves) { "enable f16;" } else { "" };
+    let input_file = match input {
+        Storage::Words | Storage::Halves => include_str!("../../shaders/input.wgsl"),
+        Storage::PackedHalves => include_str!("../../shaders/input_packed.wgsl"),
+    };
     let tensors_file = match tensors {
         Storage::Words | Storage::Halves => include_str!("../../shaders/tensors.wgsl"),
         Storage::PackedHalves => include_str!("../../shaders/tensors_packed.wgsl"),
@@ -397,16 +407,14 @@ fn module(tensors: Storage, output: Storage, main: &str) -> Result<Source> {
         Storage::Halves => (half, include_str!("../../shaders/output_half.wgsl")),
         Storage::PackedHalves => (half, include_str!("../../shaders/output_packed.wgsl")),
     };
-    let files = [enable, COMMON, tensors_file, rounding, output_file, main];
+    let files = [enable, COMMON, input_file, tensors_file, rounding, output_file, main];
     let mut source =
         Source::new(&files.map(str::trim_start).into_iter().filter(|file| !file.is_empty()).collect::<Vec<_>>());
+    if input == Storage::Halves {
+        source.set_types(&[("InputElement", "f16")])?;
+    }
     if tensors == Storage::Halves {
-        source.set_types(&[
-            ("InputElement", "f16"),
-            ("ResidualElement", "f16"),
-            ("WeightElement", "f16"),
-            ("WeightVector", "vec4<f16>"),
-        ])?;
+        source.set_types(&[("ResidualElement", "f16"), ("WeightElement", "f16"), ("WeightVector", "vec4<f16>")])?;
     }
     Ok(source)
 }
@@ -447,7 +455,7 @@ pub(crate) struct Aliasing {
 
 /// The WGSL that adds up partial sums and applies the epilogue, a whole module.
 pub(crate) fn reduce_source(pass: &Lowered, residual: Access, storage: Storage) -> Result<String> {
-    let mut source = module(storage, storage, include_str!("../../shaders/reduce.wgsl"))?;
+    let mut source = module(storage, storage, storage, include_str!("../../shaders/reduce.wgsl"))?;
     let same_order = pass.output_steps == pass.workspace_steps();
     source.set(&[
         ("DEEP", pass.is_deep().into()),
@@ -478,8 +486,8 @@ pub(crate) fn pack_source(packing: Packing, dtype: DType) -> Result<String> {
 }
 
 /// The WGSL of a kernel for a problem as it is handed to wgpu: a whole module, and nothing else. Part 0 is the
-/// convolution, part 1 the program that packs its weight, part 2 of a variant that splits sums their addition; then the other
-/// convolutions of a problem that takes several. Needs no adapter. Without a name, the kernel's first variant that takes the
+/// convolution, part 1 the program that packs its weight, part 2 of a variant that splits sums their addition; then, of a
+/// deformable convolution, the program that samples its input; then the other convolutions of a problem that takes several. Needs no adapter. Without a name, the kernel's first variant that takes the
 /// problem on a device of WebGPU's default limits.
 ///
 /// # Errors
@@ -525,6 +533,9 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
             if partial {
                 modules.push(reduce_source(pass, Access::Separate, build.storage)?);
             }
+            if let Some(prepare) = &pass.prepare {
+                modules.push(prepare.source()?);
+            }
         }
     }
     match modules.get(part as usize) {
@@ -533,7 +544,7 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
             what: "part",
             name: part.to_string(),
             known: format!(
-                "0 to {}: the convolution, the packing of its weight, where sums are split their addition, further convolutions",
+                "0 to {}: the convolution, the packing of its weight, where sums are split their addition, of a deformable one the sampling, further convolutions",
                 modules.len() - 1
             ),
         }),
@@ -545,5 +556,5 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) fn common_source_for_tests() -> String {
-    module(Storage::Words, Storage::Words, "").map(Source::finish).unwrap_or_default()
+    module(Storage::Words, Storage::Words, Storage::Words, "").map(Source::finish).unwrap_or_default()
 }

@@ -74,6 +74,8 @@ pub(super) struct Trial {
     bias: Option<Vec<f32>>,
     pub residual: Option<Vec<f32>>,
     slopes: Option<Vec<f32>>,
+    pub offset: Option<Vec<f32>>,
+    pub mask: Option<Vec<f32>>,
     /// Which outputs `expected` is about; all of them if there is no list.
     sample: Option<Vec<u64>>,
     expected: Reference,
@@ -102,6 +104,9 @@ impl Trial {
         let residual = optional(needs.residual, "the residual", problem.output_len(), ADDEND)?;
         // Times 1 or 2 is exact, however large the sum.
         let slopes = optional(needs.slopes.is_some(), "the slopes", needs.slopes.unwrap_or(0), 2)?;
+        // Whole offsets of up to two elements, and a mask that only changes signs: samples are elements of the input.
+        let offset = optional(needs.offset, "the offsets", problem.offset_len(), 2)?;
+        let mask = optional(needs.mask, "the mask", problem.mask_len(), 1)?;
         let mut trial = Self {
             dtype: problem.dtype(),
             input: random.tensor("the input", problem.input_len(), limit.unwrap_or(1))?,
@@ -109,6 +114,8 @@ impl Trial {
             bias,
             residual,
             slopes,
+            offset,
+            mask,
             sample: None,
             expected: Reference { values: Vec::new(), bounds: Vec::new() },
             verified: String::new(),
@@ -151,6 +158,8 @@ impl Trial {
             bias: self.bias.as_deref(),
             residual: self.residual.as_deref(),
             slopes: self.slopes.as_deref(),
+            offset: self.offset.as_deref(),
+            mask: self.mask.as_deref(),
         }
     }
 

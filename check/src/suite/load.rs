@@ -201,6 +201,8 @@ fn tensor_case(
         bias: floats("bias", bias)?,
         residual: floats("residual", residual)?,
         slopes: None,
+        offset: None,
+        mask: None,
         exact: false,
     };
     let shape = |tensor: &FileTensor| json!(tensor.shape);
