@@ -31,9 +31,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     let inside = (column_at >= 0) & (row_at >= 0) & (slice_at >= 0);
     let pixel = u32(max(slice_at, 0)) * params.in_slice + u32(max(row_at, 0)) * params.in_row
         + u32(max(column_at, 0)) * params.in_column;
-    let group = channel / quads % params.groups;
+    let groups = params.out_channels / params.group_out;
+    let group = channel / quads % groups;
     let first = channel % quads * 4u;
-    let plane = params.input_offset + channel / quads / params.groups * params.in_image
+    let plane = params.input_offset + channel / quads / groups * params.in_image
         + (group * params.group_in + first) * params.in_channel + pixel;
     var word = 0u;
     for (var b = 0u; b < 4u; b++) {

@@ -1,17 +1,14 @@
-// Put before the kernels: the tensors that are read, each element as wide as it is. (Instead of `tensors_packed.wgsl`.)
+// Put before the kernels: weight and residual, each element as wide as it is. (Instead of `tensors_packed.wgsl`.)
 
-alias InputElement = f32;
 alias ResidualElement = f32;
 alias WeightElement = f32;
 alias WeightVector = vec4f;
 
-@group(0) @binding(1) var<storage, read> input: array<InputElement>;
 // The packed weight, as each kernel likes it.
 @group(0) @binding(2) var<storage, read> weight: array<WeightVector>;
 @group(0) @binding(2) var<storage, read> weight_elements: array<WeightElement>;
 @group(0) @binding(4) var<storage, read> residual: array<ResidualElement>;
 
-fn load_input(index: u32) -> f32 { return f32(input[index]); }
 fn load_residual(index: u32) -> f32 { return f32(residual[index]); }
 fn load_weight(index: u32) -> f32 { return f32(weight_elements[index]); }
 fn load_weights(vector: u32) -> vec4f { return vec4f(weight[vector]); }

@@ -1,13 +1,11 @@
-// Put before the kernels: the tensors that are read, two 16-bit floats in each word, for devices without 16-bit storage.
+// Put before the kernels: weight and residual, two 16-bit floats in each word, for devices without 16-bit storage.
 // (Instead of `tensors.wgsl`.)
 
-@group(0) @binding(1) var<storage, read> input: array<u32>;
 // The packed weight, as each kernel likes it.
 @group(0) @binding(2) var<storage, read> weight: array<vec2u>;
 @group(0) @binding(2) var<storage, read> weight_elements: array<u32>;
 @group(0) @binding(4) var<storage, read> residual: array<u32>;
 
-fn load_input(index: u32) -> f32 { return unpack2x16float(input[index >> 1u])[index & 1u]; }
 fn load_residual(index: u32) -> f32 { return unpack2x16float(residual[index >> 1u])[index & 1u]; }
 fn load_weight(index: u32) -> f32 { return unpack2x16float(weight_elements[index >> 1u])[index & 1u]; }
 fn load_weights(vector: u32) -> vec4f {

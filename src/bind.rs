@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::{Pending, scoped};
 use crate::kernels::{Access, Aliasing, Build};
-use crate::params::Params;
+use crate::params::{Block, Params, SampleParams};
 use crate::plan::{Plan, Program, Role, Segment};
 use crate::tensors::{Needs, check_presence};
 use crate::weights::Weights;
@@ -24,18 +24,34 @@ pub struct Buffers<'a> {
     pub output: wgpu::BufferSlice<'a>,
     /// (N, C_out, OH, OW); required exactly if the epilogue adds a residual.
     pub residual: Option<wgpu::BufferSlice<'a>>,
+    /// (N, offset_groups · 2 · KH · KW, OH, OW); required exactly if the convolution is deformable.
+    pub offset: Option<wgpu::BufferSlice<'a>>,
+    /// (N, offset_groups · KH · KW, OH, OW); required exactly if the convolution has a mask.
+    pub mask: Option<wgpu::BufferSlice<'a>>,
 }
 
 impl<'a> Buffers<'a> {
     /// Input and output.
     pub fn new(input: wgpu::BufferSlice<'a>, output: wgpu::BufferSlice<'a>) -> Self {
-        Self { input, output, residual: None }
+        Self { input, output, residual: None, offset: None, mask: None }
     }
 
     /// Sets the residual.
     #[must_use]
     pub fn residual(self, residual: wgpu::BufferSlice<'a>) -> Self {
         Self { residual: Some(residual), ..self }
+    }
+
+    /// Sets the offsets of a deformable convolution.
+    #[must_use]
+    pub fn offset(self, offset: wgpu::BufferSlice<'a>) -> Self {
+        Self { offset: Some(offset), ..self }
+    }
+
+    /// Sets the mask of a deformable convolution.
+    #[must_use]
+    pub fn mask(self, mask: wgpu::BufferSlice<'a>) -> Self {
+        Self { mask: Some(mask), ..self }
     }
 }
 
@@ -50,7 +66,7 @@ pub struct Bound {
 
 #[derive(Debug, Clone)]
 struct BoundWork {
-    /// The convolution, and what adds up partial sums where there are any.
+    /// The convolution, what writes its input where that is prepared, and what adds up partial sums where there are any.
     steps: Vec<Step>,
     /// Bytes from one segment's parameters to the next.
     stride: u32,
@@ -162,9 +178,9 @@ impl Bound {
         if plan.programs().is_empty() {
             return Ok(Box::pin(async { Ok(Self { engine, work: None }) }));
         }
-        let placement = Placement::new(&engine, &tensors)?;
+        let placement = Placement::new(&engine, &tensors, plan.prepared_size() > 0)?;
         let alignment = engine.capabilities().limits.min_uniform_buffer_offset_alignment.max(1);
-        let stride = (size_of::<Params>() as u32).next_multiple_of(alignment);
+        let stride = (Block::SIZE as u32).next_multiple_of(alignment);
         let mut pending: Vec<(Program, Pending<wgpu::ComputePipeline>)> = Vec::new();
         for program in plan.programs() {
             let Aliasing { residual, .. } = placement.aliasing;
@@ -180,11 +196,12 @@ impl Bound {
             let pipeline = program.pipeline.clone();
             pending.push((program.clone(), other.unwrap_or_else(|| Box::pin(async { Ok(pipeline) }))));
         }
-        let (offsets, workspace_size) = (placement.offsets, plan.workspace_size());
+        let (offsets, sums_size, prepared_size) = (placement.offsets, plan.sums_size(), plan.prepared_size());
         let input_through_output = placement.aliasing.input == Access::ThroughOutput;
         // Buffers are cloned (they are handles), so that the future does not borrow from the caller.
-        let bindings = placement.bindings(weights);
+        let (bindings, sources) = (placement.bindings(weights), placement.sources(weights));
         let stand_in = weights.packed.clone();
+        let weight_sums = weights.weight_sums.as_ref().map(Binding::whole);
         Ok(Box::pin(async move {
             let mut programs = Vec::with_capacity(pending.len());
             for (program, pipeline) in pending {
@@ -193,12 +210,22 @@ impl Bound {
             let make = || {
                 let bytes = parameter_bytes(&programs, &offsets, stride);
                 let uniform = parameter_buffer(&engine, &bytes)?;
-                let mut tables = Tables { bindings, workspace: None, stand_in, input_through_output, made: Vec::new() };
-                if workspace_size > 0 {
-                    let usage = wgpu::BufferUsages::empty();
-                    let buffer = engine.storage_buffer("wgpu-conv: workspace", workspace_size, usage);
-                    tables.workspace = Some(Binding::whole(&buffer));
-                }
+                let own = |label, size| {
+                    let make = || engine.storage_buffer(label, size, wgpu::BufferUsages::empty());
+                    (size > 0).then(|| Binding::whole(&make()))
+                };
+                let workspace = own("wgpu-conv: workspace", sums_size);
+                let prepared = own("wgpu-conv: prepared input", prepared_size);
+                let mut tables = Tables {
+                    bindings,
+                    sources,
+                    workspace,
+                    weight_sums,
+                    prepared,
+                    stand_in,
+                    input_through_output,
+                    made: Vec::new(),
+                };
                 let mut steps: Vec<Step> = Vec::new();
                 for Program { role, pipeline, segments, .. } in programs {
                     match steps.last_mut() {
@@ -223,7 +250,13 @@ impl Bound {
 struct Tables {
     /// Input, weight, bias and slopes, residual, output.
     bindings: [Binding; 5],
+    /// What an input is prepared from.
+    sources: [Binding; SOURCES],
     workspace: Option<Binding>,
+    /// Of integers.
+    weight_sums: Option<Binding>,
+    /// What the convolution reads instead of the input.
+    prepared: Option<Binding>,
     /// For what a program does not use.
     stand_in: wgpu::Buffer,
     input_through_output: bool,
@@ -242,14 +275,25 @@ impl Tables {
             return made.clone();
         }
         let [input, weight, channel_data, residual, output] = self.bindings.clone();
+        let stand_in = Binding::whole(&self.stand_in);
+        let input = self.prepared.clone().unwrap_or(input);
         let bindings = match (role, self.workspace.clone()) {
+            (Role::Prepare, _) => {
+                let [first, second, third] = self.sources.clone();
+                [first, second, third, stand_in, input]
+            }
             // Where the input is too near the output for a binding of its own, it is read through the output's, which
             // this program does not need for anything else.
             (Role::ConvolvePartially, Some(workspace)) => {
                 let input = if self.input_through_output { output } else { input };
-                [input, weight, channel_data, Binding::whole(&self.stand_in), workspace]
+                [input, weight, channel_data, stand_in, workspace]
             }
             (Role::Reduce, Some(workspace)) => [workspace, weight, channel_data, residual, output],
+            (Role::Windows, Some(workspace)) => [input, weight, channel_data, stand_in, workspace],
+            (Role::Requantize, Some(workspace)) => {
+                let weight_sums = self.weight_sums.clone().unwrap_or(weight);
+                [workspace, weight_sums, channel_data, stand_in, output]
+            }
             _ => [input, weight, channel_data, residual, output],
         };
         let made = bind_group(engine, pipeline, uniform, &bindings);
@@ -270,11 +314,11 @@ fn parameter_bytes(programs: &[Program], offsets: &Offsets, stride: u32) -> Vec<
     let count: usize = programs.iter().map(|program| program.segments.len()).sum();
     let mut bytes = vec![0; count * stride as usize];
     let all = programs.iter().flat_map(|program| {
-        let params = offsets.apply(program);
-        program.segments.iter().map(move |segment| segment.apply(params))
+        let block = offsets.apply(program);
+        program.segments.iter().map(move |segment| segment.apply(block))
     });
-    for (params, place) in all.zip(bytes.chunks_exact_mut(stride as usize)) {
-        place[..size_of::<Params>()].copy_from_slice(bytemuck::bytes_of(&params));
+    for (block, place) in all.zip(bytes.chunks_exact_mut(stride as usize)) {
+        place[..block.bytes().len()].copy_from_slice(block.bytes());
     }
     bytes
 }
@@ -291,12 +335,21 @@ impl Binding {
     fn whole(buffer: &wgpu::Buffer) -> Self {
         Self { buffer: buffer.clone(), offset: 0, size: None }
     }
+
+    fn part((buffer, range): &Place) -> Self {
+        let size = wgpu::BufferSize::new(range.end - range.start);
+        Self { buffer: buffer.clone(), offset: range.start, size }
+    }
+
+    fn or_stand_in(place: &Option<Place>, weights: &Weights) -> Self {
+        place.as_ref().map_or_else(|| Self::whole(&weights.packed), Self::part)
+    }
 }
 
 /// A uniform buffer, bound one segment's parameters at a time.
 fn parameter_buffer(engine: &Engine, parameters: &[u8]) -> Result<Binding> {
     let buffer = engine.staged("wgpu-conv: parameters", parameters, wgpu::BufferUsages::UNIFORM)?;
-    Ok(Binding { buffer, offset: 0, size: wgpu::BufferSize::new(size_of::<Params>() as u64) })
+    Ok(Binding { buffer, offset: 0, size: wgpu::BufferSize::new(Block::SIZE as u64) })
 }
 
 fn bind_group(
@@ -333,6 +386,8 @@ struct PlacedTensors<'a> {
     input: Placed<'a>,
     output: Placed<'a>,
     residual: Option<Placed<'a>>,
+    offset: Option<Placed<'a>>,
+    mask: Option<Placed<'a>>,
 }
 
 impl<'a> Placed<'a> {
@@ -357,12 +412,24 @@ impl<'a> Placed<'a> {
 
     fn check(plan: &Plan, buffers: &Buffers<'a>) -> Result<PlacedTensors<'a>> {
         let problem = plan.problem();
-        check_presence("residual", Needs::of(problem).residual, buffers.residual.is_some())?;
-        let (dtype, length) = (problem.dtype(), problem.output_len());
-        let input = Self::new("input", buffers.input, problem.input_len(), dtype)?;
+        let needs = Needs::of(problem);
+        for (name, needed, given) in [
+            ("residual", needs.residual, buffers.residual),
+            ("offset", needs.offset, buffers.offset),
+            ("mask", needs.mask, buffers.mask),
+        ] {
+            check_presence(name, needed, given.is_some())?;
+        }
+        let (dtype, length) = (problem.output_dtype(), problem.output_len());
+        let input = Self::new("input", buffers.input, problem.input_len(), problem.dtype())?;
         let output = Self::new("output", buffers.output, length, dtype)?;
-        let residual = buffers.residual.map(|slice| Self::new("residual", slice, length, dtype)).transpose()?;
-        for (tensor, in_place) in std::iter::once((&input, false)).chain(residual.iter().map(|tensor| (tensor, true))) {
+        let optional =
+            |name, slice: Option<_>, length| slice.map(|slice| Self::new(name, slice, length, dtype)).transpose();
+        let residual = optional("residual", buffers.residual, length)?;
+        let offset = optional("offset", buffers.offset, problem.offset_len())?;
+        let mask = optional("mask", buffers.mask, problem.mask_len())?;
+        let read = std::iter::once(&input).chain(&offset).chain(&mask).map(|tensor| (tensor, false));
+        for (tensor, in_place) in read.chain(residual.iter().map(|tensor| (tensor, true))) {
             let same = in_place && tensor.bytes == output.bytes;
             if tensor.buffer == output.buffer && overlap(&tensor.bytes, &output.bytes) && !same {
                 return Err(Error::Overlap {
@@ -375,7 +442,7 @@ impl<'a> Placed<'a> {
                 });
             }
         }
-        Ok(PlacedTensors { input, output, residual })
+        Ok(PlacedTensors { input, output, residual, offset, mask })
     }
 
     /// The bytes to bind: the start moved down to what the device can bind at, the end up to a whole word.
@@ -394,38 +461,62 @@ struct Offsets {
     input: u32,
     output: u32,
     residual: u32,
+    /// Of what an input is prepared from.
+    sources: [u32; SOURCES],
 }
 
 impl Offsets {
     /// The parameters of a program; in the workspace everything begins at its first element.
-    fn apply(&self, program: &Program) -> Params {
-        let [output, residual] = [self.output, self.residual].map(|offset| offset + program.params.first_output);
-        let (input_offset, output_offset, residual_offset) = match program.role {
-            Role::Convolve => (self.input, output, residual),
-            Role::ConvolvePartially => (self.input, 0, 0),
-            Role::Reduce => (0, output, residual),
-        };
-        Params { input_offset, output_offset, residual_offset, ..program.params }
+    fn apply(&self, program: &Program) -> Block {
+        match program.params {
+            Block::Convolution(params) => {
+                let [output, residual] = [self.output, self.residual].map(|offset| offset + params.first_output);
+                let (input_offset, output_offset, residual_offset) = match program.role {
+                    Role::Prepare => (self.sources[0], 0, 0),
+                    Role::Reduce | Role::Requantize => (0, output, residual),
+                    // Behind the sums of products.
+                    Role::Windows => (0, params.output_offset, 0),
+                    Role::ConvolvePartially => (self.input, 0, 0),
+                    _ => (self.input, output, residual),
+                };
+                Block::Convolution(Params { input_offset, output_offset, residual_offset, ..params })
+            }
+            Block::Sample(params) => {
+                let [input_first, offset_first, mask_first] = self.sources;
+                Block::Sample(SampleParams { input_first, offset_first, mask_first, ..params })
+            }
+        }
     }
 }
+
+/// Most tensors that an input is prepared from.
+const SOURCES: usize = 3;
+
+/// A part of a buffer to bind.
+type Place = (wgpu::Buffer, Range<u64>);
 
 /// How each tensor is bound.
 struct Placement {
     aliasing: Aliasing,
     offsets: Offsets,
-    input: Option<(wgpu::Buffer, Range<u64>)>,
-    residual: Option<(wgpu::Buffer, Range<u64>)>,
-    output: (wgpu::Buffer, Range<u64>),
+    /// What the input is prepared from: the input itself, offsets, mask. They are only read, by a program that binds nothing else
+    /// of the caller's, so that they need not be told apart.
+    sources: [Option<Place>; SOURCES],
+    input: Option<Place>,
+    residual: Option<Place>,
+    output: Place,
 }
 
 impl Placement {
     /// WebGPU knows one access per buffer and dispatch, and in browsers writable bindings of one buffer may not overlap.
     /// So a tensor in the output's buffer is bound read-write beside the output if the two bindings are disjoint, and
     /// else (neighbours within one alignment step, or the output itself) read through an output binding that spans both.
-    fn new(engine: &Engine, tensors: &PlacedTensors<'_>) -> Result<Self> {
+    fn new(engine: &Engine, tensors: &PlacedTensors<'_>, prepared: bool) -> Result<Self> {
         let alignment = u64::from(engine.capabilities().limits.min_storage_buffer_offset_alignment).max(1);
-        let PlacedTensors { input, output, residual } = tensors;
-        let read = [Some(input), residual.as_ref()].map(|tensor| tensor.filter(|tensor| !tensor.bytes.is_empty()));
+        let PlacedTensors { input, output, residual, offset, mask } = tensors;
+        let not_empty = |tensor: &&Placed<'_>| !tensor.bytes.is_empty();
+        // Kernels do not see an input that is prepared for them.
+        let read = [Some(input).filter(|_| !prepared), residual.as_ref()].map(|tensor| tensor.filter(not_empty));
         let shares = read.map(|tensor| tensor.is_some_and(|tensor| tensor.buffer == output.buffer));
         let both_overlap = match read {
             [Some(a), Some(b)] => overlap(&a.bindable(alignment), &b.bindable(alignment)),
@@ -462,13 +553,30 @@ impl Placement {
             }
         }
         engine.check_binding("the binding of the output", span.end - span.start)?;
+        let mut sources = [None, None, None];
+        let mut first_of_sources = [0; SOURCES];
+        let given = [Some(input).filter(|_| prepared), offset.as_ref(), mask.as_ref()];
+        for (index, tensor) in given.into_iter().enumerate() {
+            if let Some(tensor) = tensor.filter(not_empty) {
+                let range = tensor.bindable(alignment);
+                engine.check_binding(&format!("the binding of the {}", tensor.name), range.end - range.start)?;
+                first_of_sources[index] = element_offset(tensor, &range)?;
+                sources[index] = Some((tensor.buffer.clone(), range));
+            }
+        }
         let [own_input, own_residual] = [0, 1].map(|index| {
             let (tensor, range) = ranges[index].clone()?;
             (access[index] != Access::ThroughOutput).then(|| (tensor.buffer.clone(), range))
         });
         Ok(Self {
             aliasing: Aliasing { input: access[0], residual: access[1] },
-            offsets: Offsets { input: first[0], output: element_offset(output, &span)?, residual: first[1] },
+            offsets: Offsets {
+                input: first[0],
+                output: element_offset(output, &span)?,
+                residual: first[1],
+                sources: first_of_sources,
+            },
+            sources,
             input: own_input,
             residual: own_residual,
             output: (output.buffer.clone(), span),
@@ -478,19 +586,25 @@ impl Placement {
     /// Bindings 1 to 5 of `shaders/common.wgsl`. Where a tensor is absent, empty or read through the output, the shader
     /// never reads its binding, which may not be empty: the weight stands in.
     fn bindings(&self, weights: &Weights) -> [Binding; 5] {
-        let part = |(buffer, range): &(wgpu::Buffer, Range<u64>)| Binding {
-            buffer: buffer.clone(),
-            offset: range.start,
-            size: wgpu::BufferSize::new(range.end - range.start),
-        };
-        let or_stand_in = |place: &Option<_>| place.as_ref().map_or_else(|| Binding::whole(&weights.packed), part);
+        let or_stand_in = |place| Binding::or_stand_in(place, weights);
         [
             or_stand_in(&self.input),
             Binding::whole(&weights.packed),
             Binding::whole(&weights.channel_data),
             or_stand_in(&self.residual),
-            part(&self.output),
+            Binding::part(&self.output),
         ]
+    }
+
+    /// Bindings 1 to 3 of a program that prepares an input.
+    fn sources(&self, weights: &Weights) -> [Binding; SOURCES] {
+        let [input, offset, mask] = &self.sources;
+        let mask = match mask {
+            Some(mask) => Binding::part(mask),
+            // Integers have no mask; what they stand for is read in its place.
+            None => Binding::whole(&weights.channel_data),
+        };
+        [Binding::or_stand_in(input, weights), Binding::or_stand_in(offset, weights), mask]
     }
 }
 
@@ -542,8 +656,10 @@ mod tests {
             input: placed("input", input, &own_input),
             output: placed("output", Some(output), &shared),
             residual: Some(placed("residual", residual, &own_residual)),
+            offset: None,
+            mask: None,
         };
-        Placement::new(&engine, &tensors).unwrap()
+        Placement::new(&engine, &tensors, false).unwrap()
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The hyper-parameters of convolutions, as plain data: [`Conv1d`], [`Conv2d`], [`Conv3d`] and their transposed kin.
+//! The hyper-parameters of convolutions, as plain data: [`Conv1d`], [`Conv2d`], [`Conv3d`], their transposed kin and
+//! [`DeformConv2d`].
 
 use std::fmt;
 
@@ -209,24 +210,66 @@ pub type ConvTranspose2d = ConvTranspose<2>;
 /// `torch.nn.ConvTranspose3d`.
 pub type ConvTranspose3d = ConvTranspose<3>;
 
-/// The setters that both kinds have.
+/// The hyper-parameters of `torchvision.ops.DeformConv2d` (ONNX `DeformConv`): a convolution of images whose taps do not lie on
+/// a grid. Each output pixel has, for every tap, an offset (rows, columns) of its own, which is added to where the tap would
+/// lie and need not be whole: the input is interpolated between its four neighbours, with zeros outside of the image. With
+/// [`mask`](Self::mask) each such sample is multiplied by a number of its own too.
+///
+/// Offsets and mask are tensors beside the input: [`Problem::offset_shape`](crate::Problem::offset_shape) and
+/// [`Problem::mask_shape`](crate::Problem::mask_shape).
+///
+/// ```
+/// use wgpu_conv::{DeformConv2d, Problem};
+///
+/// let conv = DeformConv2d::new(64, 128, 3).padding(1).offset_groups(2).mask(true);
+/// let problem = Problem::new(&conv, [1, 64, 28, 28])?;
+/// assert_eq!(problem.output_shape(), [1, 128, 28, 28]);
+/// assert_eq!(problem.offset_shape().unwrap(), [1, 36, 28, 28]);
+/// assert_eq!(problem.mask_shape().unwrap(), [1, 18, 28, 28]);
+/// # Ok::<(), wgpu_conv::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DeformConv2d {
+    /// Channels of the input.
+    pub in_channels: u32,
+    /// Channels of the output.
+    pub out_channels: u32,
+    /// Rows and columns of the weight.
+    pub kernel_size: [u32; 2],
+    /// Step between neighbouring outputs, in input elements. Default 1.
+    pub stride: [u32; 2],
+    /// Padding, with zeros. Default 0.
+    pub padding: Padding<2>,
+    /// Distance between neighbouring taps without their offsets, in input elements. Default 1.
+    pub dilation: [u32; 2],
+    /// Number of independent groups of channels. Default 1.
+    pub groups: u32,
+    /// Whether a bias is added to each output channel. Default true.
+    pub bias: bool,
+    /// Number of groups of input channels with offsets (and mask) of their own. Default 1.
+    pub offset_groups: u32,
+    /// Whether every sample is multiplied by an element of a mask. Default false.
+    pub mask: bool,
+}
+
+/// The setters that all kinds have.
 macro_rules! setters {
-    () => {
+    ($dimensions:tt) => {
         /// Sets [`stride`](Self::stride).
         #[must_use]
-        pub fn stride(self, stride: impl Into<PerAxis<D>>) -> Self {
+        pub fn stride(self, stride: impl Into<PerAxis<$dimensions>>) -> Self {
             Self { stride: stride.into().0, ..self }
         }
 
         /// Sets [`padding`](Self::padding): one number, one per axis, both sides of each axis, or a named padding.
         #[must_use]
-        pub fn padding(self, padding: impl Into<Padding<D>>) -> Self {
+        pub fn padding(self, padding: impl Into<Padding<$dimensions>>) -> Self {
             Self { padding: padding.into(), ..self }
         }
 
         /// Sets [`dilation`](Self::dilation).
         #[must_use]
-        pub fn dilation(self, dilation: impl Into<PerAxis<D>>) -> Self {
+        pub fn dilation(self, dilation: impl Into<PerAxis<$dimensions>>) -> Self {
             Self { dilation: dilation.into().0, ..self }
         }
 
@@ -241,7 +284,12 @@ macro_rules! setters {
         pub fn bias(self, bias: bool) -> Self {
             Self { bias, ..self }
         }
+    };
+}
 
+/// The setter of the kinds that have a padding mode.
+macro_rules! padding_mode_setter {
+    () => {
         /// Sets [`padding_mode`](Self::padding_mode).
         #[must_use]
         pub fn padding_mode(self, padding_mode: PaddingMode) -> Self {
@@ -266,7 +314,8 @@ impl<const D: usize> Conv<D> {
         }
     }
 
-    setters!();
+    setters!(D);
+    padding_mode_setter!();
 }
 
 impl<const D: usize> ConvTranspose<D> {
@@ -286,12 +335,52 @@ impl<const D: usize> ConvTranspose<D> {
         }
     }
 
-    setters!();
+    setters!(D);
+    padding_mode_setter!();
 
     /// Sets [`output_padding`](Self::output_padding).
     #[must_use]
     pub fn output_padding(self, output_padding: impl Into<PerAxis<D>>) -> Self {
         Self { output_padding: output_padding.into().0, ..self }
+    }
+}
+
+impl DeformConv2d {
+    /// A deformable convolution with stride 1, no padding, dilation 1, one group, one offset group, a bias and no mask.
+    pub fn new(in_channels: u32, out_channels: u32, kernel_size: impl Into<PerAxis<2>>) -> Self {
+        Self {
+            in_channels,
+            out_channels,
+            kernel_size: kernel_size.into().0,
+            stride: [1; 2],
+            padding: Padding::default(),
+            dilation: [1; 2],
+            groups: 1,
+            bias: true,
+            offset_groups: 1,
+            mask: false,
+        }
+    }
+
+    setters!(2);
+
+    /// Sets [`offset_groups`](Self::offset_groups).
+    #[must_use]
+    pub fn offset_groups(self, offset_groups: u32) -> Self {
+        Self { offset_groups, ..self }
+    }
+
+    /// Sets [`mask`](Self::mask).
+    #[must_use]
+    pub fn mask(self, mask: bool) -> Self {
+        Self { mask, ..self }
+    }
+
+    /// Shape of the weight: (out_channels, in_channels / groups, rows, columns). With `groups` 0 (which no
+    /// [`Problem`](crate::Problem) accepts) the second number is 0.
+    pub fn weight_shape(&self) -> [u32; 4] {
+        let per_group = self.in_channels.checked_div(self.groups).unwrap_or(0);
+        [self.out_channels, per_group, self.kernel_size[0], self.kernel_size[1]]
     }
 }
 

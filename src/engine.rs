@@ -423,11 +423,16 @@ impl Engine {
         let weights = plan.weights(&WeightData::from(tensors)).await?;
         let (dtype, length) = (problem.output_dtype(), problem.output_len());
         let input = self.buffer_from_as("wgpu-conv: input", tensors.input, problem.dtype())?;
-        let residual =
-            tensors.residual.map(|data| self.buffer_from_as("wgpu-conv: residual", data, dtype)).transpose()?;
+        let optional =
+            |label: &str, data: Option<&[f32]>| data.map(|data| self.buffer_from_as(label, data, dtype)).transpose();
+        let residual = optional("wgpu-conv: residual", tensors.residual)?;
+        let offset = optional("wgpu-conv: offset", tensors.offset)?;
+        let mask = optional("wgpu-conv: mask", tensors.mask)?;
         let output = self.buffer_zeroed_as("wgpu-conv: output", length, dtype)?;
         let mut buffers = Buffers::new(input.slice(..), output.slice(..));
         buffers.residual = residual.as_ref().map(|buffer| buffer.slice(..));
+        buffers.offset = offset.as_ref().map(|buffer| buffer.slice(..));
+        buffers.mask = mask.as_ref().map(|buffer| buffer.slice(..));
         let bound = plan.bind(&weights, &buffers).await?;
         bound.submit().await?;
         let mut numbers = self.read_as(output.slice(..(dtype.size() * length).next_multiple_of(4)), dtype).await?;

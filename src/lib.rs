@@ -18,6 +18,7 @@ mod lowered;
 mod params;
 mod pipelines;
 mod plan;
+mod prepare;
 mod problem;
 pub mod problem_string;
 mod ranges;
@@ -36,8 +37,8 @@ pub use capabilities::{AdapterClass, Capabilities};
 #[cfg(feature = "context")]
 pub use context::{Context, ContextOptions};
 pub use conv::{
-    Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Padding,
-    PaddingMode, PerAxis,
+    Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, DeformConv2d,
+    Padding, PaddingMode, PerAxis,
 };
 pub use dtype::{DType, f16};
 pub use engine::{Engine, EngineOptions};

@@ -8,17 +8,23 @@
 //!   taps, every stride-th of them, and are an ordinary convolution of stride 1 over the input (the sub-pixel view of
 //!   Shi et al. 2016, "Is the deconvolution layer the same as a convolutional layer?"). Each remainder is a pass. Every output
 //!   is computed once; nothing is scattered.
+//! - A deformable convolution is a 1×1 convolution of what its taps sample: a program of its own writes the samples first
+//!   ([`Prepare`]), a channel for each input channel and tap. Each pass has as many images as keep the samples small.
 
 use crate::conv::PaddingMode;
 use crate::dtype::DType;
 use crate::epilogue::Epilogue;
-use crate::layout::Layout;
+use crate::layout::{Layout, WeightLayout};
+use crate::prepare::{Prepare, Regrouping, Sampling};
 use crate::problem::{Axis, Op, Problem, greatest_common_divisor};
 use crate::ranges::INDEX_LIMIT;
 use crate::shape::MAX_AXES;
 
 /// Most passes of a problem: each is a dispatch with parameters of its own.
 pub(crate) const MAX_PASSES: u64 = 4096;
+
+/// Samples of a deformable convolution that a pass has at most, unless a single image has more: 128 MiB.
+const MOST_SAMPLES: u64 = 1 << 25;
 
 /// A pass along one axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +110,7 @@ pub(crate) struct Quads {
 /// A pass of a problem.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Lowered {
-    /// Of the weight, and of everything else too if it is a float.
+    /// Of the output, the residual, the weight and, unless it is prepared, the input; of integers of the weight alone.
     pub dtype: DType,
     /// Of 8-bit integers: an input channel, wherever else they are counted, is four of them.
     pub quads: Option<Quads>,
@@ -123,6 +129,10 @@ pub(crate) struct Lowered {
     /// Element of the output (and of the residual) that is the first of this pass.
     pub first_output: u64,
     pub weight: WeightPlace,
+    /// Whether it has the weight of the pass before it: one packed part serves both.
+    pub same_weight: bool,
+    /// What writes its input first.
+    pub prepare: Option<Prepare>,
     /// Elements of whole tensors (of the input as kernels read it).
     pub input_len: u64,
     pub output_len: u64,
@@ -196,22 +206,20 @@ impl Lowered {
     }
 }
 
-/// The passes of a problem: every one, also those without outputs. Their number and their weights do not depend on the sizes
-/// of the input, so that weights serve all sizes.
+/// The passes of a problem: every one, also those without outputs. Their weights, each counted once, do not depend on the
+/// sizes of the input, so that weights serve all sizes.
 ///
 /// # Errors
 /// A sentence, if there would be too many.
 pub(crate) fn passes(problem: &Problem) -> Result<Vec<Lowered>, String> {
-    let lowered = all_phases(problem)?.into_iter().map(|phases| pass(problem, phases));
+    if problem.op() == Op::DeformConv {
+        return sampled(problem);
+    }
+    let lowered = all_phases(problem)?.into_iter().map(|phases| with_axes_in_order(problem, phases));
     Ok(lowered
-        .map(|pass| if problem.integers().is_some() { pass.in_quads() } else { pass })
+        .map(|pass| if problem.integers().is_some() { pass.in_quads(problem) } else { pass })
         .map(|pass| pass.unit_axes_first().flattened())
         .collect())
-}
-
-/// A forward convolution of integers as it is, before its input is rearranged for the kernels.
-pub(crate) fn of_integers(problem: &Problem) -> Lowered {
-    pass(problem, problem.axes().map(|axis| forward(&axis)))
 }
 
 /// One axis of a pass.
@@ -241,7 +249,7 @@ fn all_phases(problem: &Problem) -> Result<Vec<[Phase; MAX_AXES]>, String> {
         }
     }
     let [slices, rows, columns] = axes.map(|axis| match problem.op() {
-        Op::Conv => vec![forward(&axis)],
+        Op::Conv | Op::DeformConv => vec![forward(&axis)],
         Op::ConvTranspose => (0..axis.stride).map(|remainder| transposed(&axis, remainder)).collect(),
     });
     let mut all = Vec::with_capacity(slices.len() * rows.len() * columns.len());
@@ -300,7 +308,7 @@ fn transposed(axis: &Axis, remainder: u32) -> Phase {
     }
 }
 
-fn pass(problem: &Problem, phases: [Phase; MAX_AXES]) -> Lowered {
+fn with_axes_in_order(problem: &Problem, phases: [Phase; MAX_AXES]) -> Lowered {
     let (input, output) = (problem.input_shape().five(), problem.output_shape().five());
     let input_steps = Steps::dense(problem.layout(), input);
     let dense = Steps::dense(problem.layout(), output);
@@ -312,7 +320,7 @@ fn pass(problem: &Problem, phases: [Phase; MAX_AXES]) -> Lowered {
     let tap_steps = [kernel[1] * kernel[2] * tap_step, kernel[2] * tap_step, tap_step];
     let [group_in, group_out] = [problem.in_channels_per_group(), problem.out_channels_per_group()];
     let (outputs, inputs, of_group) = match problem.op() {
-        Op::Conv => (first_step, second_step, u64::from(group_out)),
+        Op::Conv | Op::DeformConv => (first_step, second_step, u64::from(group_out)),
         Op::ConvTranspose => (second_step, first_step, u64::from(group_in)),
     };
     let weight = WeightPlace {
@@ -339,15 +347,94 @@ fn pass(problem: &Problem, phases: [Phase; MAX_AXES]) -> Lowered {
         output_steps,
         first_output,
         weight,
+        same_weight: false,
+        prepare: None,
         input_len: problem.input_len(),
         output_len: problem.output_len(),
         weight_len: problem.weight_len(),
     }
 }
 
+/// The passes of a deformable convolution.
+fn sampled(problem: &Problem) -> Result<Vec<Lowered>, String> {
+    let whole = with_axes_in_order(problem, problem.axes().map(|axis| forward(&axis)));
+    let rows_and_columns = |numbers: [u32; MAX_AXES]| [numbers[1], numbers[2]];
+    let of_axes = |number: fn(&Axis) -> u32| rows_and_columns(problem.axes().map(|axis| number(&axis)));
+    let [kernel, output] = [of_axes(|axis| axis.kernel), of_axes(|axis| axis.output)];
+    let [channels, group_in] = [problem.in_channels(), problem.in_channels_per_group()];
+    let taps = u64::from(kernel[0]) * u64::from(kernel[1]);
+    // Channels and taps become channels, in the order in which their weights lie, which are then one step apart. Otherwise
+    // they need not fit 32 bits, but then not even one pixel of them does.
+    let columns = |channels: u32| {
+        u32::try_from(u64::from(channels).saturating_mul(taps)).map_err(|_| {
+            format!("{channels} channels × {taps} taps are sampled; there may be {} of both together", u32::MAX)
+        })
+    };
+    let group_columns = columns(group_in)?;
+    let all_columns = columns(channels)?;
+    let (channel_columns, tap_columns, step) = match problem.weight_layout() {
+        WeightLayout::Oihw => (taps as u32, 1, 1),
+        WeightLayout::Ohwi => (1, group_in, 1),
+        WeightLayout::Hwio => (1, group_in, u64::from(problem.out_channels())),
+    };
+    let shape = |shape: Option<crate::shape::Shape>| shape.map_or([0; 5], |shape| shape.five());
+    let steps = |shape| Steps::dense(problem.layout(), shape);
+    let sampling = Sampling {
+        dtype: problem.dtype(),
+        masked: problem.mask(),
+        first_image: 0,
+        images: 0,
+        channels,
+        group_in,
+        offset_groups: problem.offset_groups(),
+        input: of_axes(|axis| axis.input),
+        output,
+        kernel,
+        stride: of_axes(|axis| axis.stride),
+        dilation: of_axes(|axis| axis.dilation),
+        before: of_axes(|axis| axis.before),
+        input_steps: steps(problem.input_shape().five()),
+        offset_steps: steps(shape(problem.offset_shape())),
+        mask_steps: steps(shape(problem.mask_shape())),
+        channel_columns,
+        tap_columns,
+        lengths: [problem.input_len(), problem.offset_len(), problem.mask_len()],
+    };
+    let of_image = Sampling::of_image(channels, kernel, output);
+    let batch = problem.input_shape()[0];
+    let most = (MOST_SAMPLES / of_image.max(1)).clamp(1, u64::from(u32::MAX)) as u32;
+    let count = u64::from(batch.div_ceil(most).max(1));
+    if count > MAX_PASSES {
+        return Err(format!(
+            "a batch of {batch} images makes {count} passes of {of_image} samples an image; there may be {MAX_PASSES}"
+        ));
+    }
+    let point =
+        |axis: &Axis| Line { input: axis.output, output: axis.output, kernel: 1, stride: 1, dilation: 1, before: 0 };
+    let passes = (0..count as u32).map(|number| {
+        let first_image = number * most;
+        let images = most.min(batch - first_image);
+        let sampling = Sampling { first_image, images, ..sampling };
+        let lowered = Lowered {
+            batch: images,
+            group_in: group_columns,
+            lines: problem.axes().map(|axis| point(&axis)),
+            input_steps: Steps::planar([images, all_columns, 1, output[0], output[1]]),
+            first_output: u64::from(first_image) * whole.output_steps.image,
+            weight: WeightPlace { inputs: step, taps: [0; MAX_AXES], ..whole.weight },
+            same_weight: number > 0,
+            prepare: Some(Prepare::Sample(sampling)),
+            input_len: sampling.samples(),
+            ..whole
+        };
+        lowered.unit_axes_first().flattened()
+    });
+    Ok(passes.collect())
+}
+
 impl Lowered {
     /// The same on an input whose channels lie by fours in words, dense, with its padding in place; sums only.
-    fn in_quads(self) -> Self {
+    fn in_quads(self, problem: &Problem) -> Self {
         let quads = self.group_in.div_ceil(4);
         let lines = self.lines.map(|line| {
             let padded = u64::from(line.output.saturating_sub(1)) * u64::from(line.stride) + line.extent();
@@ -358,6 +445,16 @@ impl Lowered {
         let input = [self.batch, quads.saturating_mul(self.groups), slices, rows, columns];
         Self {
             quads: Some(Quads { channels: self.group_in, step: self.weight.inputs }),
+            prepare: Some(Prepare::Quads(Regrouping {
+                dtype: problem.dtype(),
+                groups: self.groups,
+                group_in: self.group_in,
+                lines: self.lines,
+                padding_mode: self.padding_mode,
+                steps: self.input_steps,
+                length: self.input_len,
+                quads: input,
+            })),
             group_in: quads,
             lines,
             padding_mode: PaddingMode::Zeros,

@@ -1,4 +1,5 @@
-//! [`Params`]: the uniform block of a segment, as `shaders/common.wgsl` declares it.
+//! The uniform block of a segment: [`Params`], as `shaders/common.wgsl` declares it, or of a program that writes a
+//! convolution's input [`SampleParams`].
 
 use crate::epilogue::Activation;
 use crate::kernels::Tiling;
@@ -151,6 +152,73 @@ impl Params {
     }
 }
 
+/// Same fields, in the same order, as `Params` in `shaders/sample.wgsl`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct SampleParams {
+    pub in_height: u32,
+    pub in_width: u32,
+    pub in_image: u32,
+    pub in_channel: u32,
+    pub in_row: u32,
+    pub in_column: u32,
+    pub offset_image: u32,
+    pub offset_channel: u32,
+    pub offset_row: u32,
+    pub offset_column: u32,
+    pub mask_image: u32,
+    pub mask_channel: u32,
+    pub mask_row: u32,
+    pub mask_column: u32,
+    pub input_first: u32,
+    pub offset_first: u32,
+    pub mask_first: u32,
+    pub first_image: u32,
+    pub channels: u32,
+    pub group_in: u32,
+    pub group_offset: u32,
+    pub pieces: u32,
+    pub offset_groups: u32,
+    pub taps: u32,
+    pub kernel_w: u32,
+    pub stride_h: u32,
+    pub stride_w: u32,
+    pub dilation_h: u32,
+    pub dilation_w: u32,
+    pub pad_top: i32,
+    pub pad_left: i32,
+    pub out_width: u32,
+    pub pixels: u32,
+    pub channel_columns: u32,
+    pub tap_columns: u32,
+    pub items: u32,
+    pub tile_begin: u32,
+    pub grid_width: u32,
+}
+
+/// The parameters of any program.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Block {
+    /// Of a kernel, or the addition of partial sums.
+    Convolution(Params),
+    /// Of `shaders/sample.wgsl`.
+    Sample(SampleParams),
+}
+
+impl Block {
+    /// What a binding of parameters has, whatever they are.
+    pub const SIZE: usize = size_of::<Params>();
+
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Convolution(params) => bytemuck::bytes_of(params),
+            Self::Sample(params) => bytemuck::bytes_of(params),
+        }
+    }
+}
+
+const _: () = assert!(size_of::<SampleParams>() <= Block::SIZE);
+
 /// The number of an activation in `activate()` of `shaders/activation.wgsl`.
 pub(crate) fn activation_code(activation: Activation) -> u32 {
     match activation {
@@ -184,18 +252,31 @@ mod tests {
 
     /// Offsets of the Rust fields, by name, for comparison with naga's.
     macro_rules! offsets {
-        ($($field:ident)*) => { vec![$((stringify!($field), std::mem::offset_of!(Params, $field) as u32)),*] };
+        ($block:ident: $($field:ident)*) => {
+            (vec![$((stringify!($field), std::mem::offset_of!($block, $field) as u32)),*], size_of::<$block>())
+        };
+    }
+
+    fn compare(source: &str, (host, size): (Vec<(&str, u32)>, usize)) {
+        let module = naga::front::wgsl::parse_str(source).unwrap();
+        let (_, declared) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some("Params")).unwrap();
+        let naga::TypeInner::Struct { members, span } = &declared.inner else { panic!("Params is a struct") };
+        let shader: Vec<(&str, u32)> = members.iter().map(|m| (m.name.as_deref().unwrap(), m.offset)).collect();
+        assert_eq!(shader, host);
+        assert_eq!(*span as usize, size);
+        assert!(*span <= 256, "a segment's parameters take {span} bytes; one dynamic offset step has 256");
     }
 
     #[test]
     fn layout_is_that_of_the_shader() {
-        let module = naga::front::wgsl::parse_str(&crate::kernels::common_source_for_tests()).unwrap();
-        let (_, declared) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some("Params")).unwrap();
-        let naga::TypeInner::Struct { members, span } = &declared.inner else { panic!("Params is a struct") };
-        let shader: Vec<(&str, u32)> = members.iter().map(|m| (m.name.as_deref().unwrap(), m.offset)).collect();
-        let host = offsets!(in_depth in_height in_width in_image in_channel in_slice in_row in_column out_depth out_height out_width out_image out_channel out_slice out_row out_column plane_pixels out_channels group_in group_out sum_length pixels pad_front pad_top pad_left input_offset output_offset residual_offset weight_offset first_output tile_begin tile_end grid_width part_begin part_end unfinished tiles_pixels tiles_channels alpha beta kernel_d kernel_h kernel_w stride_d stride_h stride_w dilation_d dilation_h dilation_w padding_mode activation has_bias has_residual channel_block weight_rows splits split_length);
-        assert_eq!(shader, host);
-        assert_eq!(*span as usize, size_of::<Params>());
-        assert!(*span <= 256, "a segment's parameters take {span} bytes; one dynamic offset step has 256");
+        let host = offsets!(Params: in_depth in_height in_width in_image in_channel in_slice in_row in_column out_depth out_height out_width out_image out_channel out_slice out_row out_column plane_pixels out_channels group_in group_out sum_length pixels pad_front pad_top pad_left input_offset output_offset residual_offset weight_offset first_output tile_begin tile_end grid_width part_begin part_end unfinished tiles_pixels tiles_channels alpha beta kernel_d kernel_h kernel_w stride_d stride_h stride_w dilation_d dilation_h dilation_w padding_mode activation has_bias has_residual channel_block weight_rows splits split_length);
+        compare(&crate::kernels::common_source_for_tests(), host);
+    }
+
+    #[test]
+    fn layout_is_that_of_the_sampling_shader() {
+        let host = offsets!(SampleParams: in_height in_width in_image in_channel in_row in_column offset_image offset_channel offset_row offset_column mask_image mask_channel mask_row mask_column input_first offset_first mask_first first_image channels group_in group_offset pieces offset_groups taps kernel_w stride_h stride_w dilation_h dilation_w pad_top pad_left out_width pixels channel_columns tap_columns items tile_begin grid_width);
+        let files = [include_str!("../shaders/sample_words.wgsl"), include_str!("../shaders/sample.wgsl")];
+        compare(&files.concat(), host);
     }
 }

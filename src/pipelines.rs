@@ -7,6 +7,7 @@ use std::task::Poll;
 use crate::engine::Engine;
 use crate::gpu::{Pending, lock, poll_once, scoped};
 use crate::kernels::{Access, Aliasing, Checks};
+use crate::params::Block;
 use crate::shader::unrolled;
 
 /// The whole source, before loops are unrolled, is the key: what differs in nothing that reaches the compiler shares a
@@ -36,7 +37,8 @@ type Slot = Arc<Mutex<Option<wgpu::ComputePipeline>>>;
 pub(crate) enum Layout {
     /// From the shader.
     Automatic,
-    /// The bindings of `shaders/common.wgsl`, parameters with a dynamic offset.
+    /// The bindings of `shaders/common.wgsl`, parameters with a dynamic offset. Programs that write a kernel's input have the same
+    /// ones: what they read from 1 on, what they write at 5.
     Convolution(Aliasing),
 }
 
@@ -127,7 +129,7 @@ fn convolution_layout(device: &wgpu::Device, aliasing: Aliasing) -> wgpu::Pipeli
     let parameters = wgpu::BindingType::Buffer {
         ty: wgpu::BufferBindingType::Uniform,
         has_dynamic_offset: true,
-        min_binding_size: wgpu::BufferSize::new(size_of::<crate::params::Params>() as u64),
+        min_binding_size: wgpu::BufferSize::new(Block::SIZE as u64),
     };
     let shared = |access| access == Access::SharedBuffer;
     let bindings = [

@@ -9,11 +9,14 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::Pending;
 use crate::kernels::{
-    Access, Aliasing, Build, Checks, Choice, Depth, Kernel, Part, REDUCE_WORKGROUP, Storage, Tiling, reduce_source,
+    Access, Aliasing, Build, Checks, Choice, Depth, INTEGERS_WORKGROUP, Kernel, Part, REDUCE_WORKGROUP, Storage,
+    Tiling, reduce_source, requantize_params, requantize_source, requantize_workgroups, window_params,
+    window_sums_source, windows,
 };
 use crate::lowered::{self, Lowered};
-use crate::params::Params;
+use crate::params::{Block, Params, SampleParams};
 use crate::pipelines::Layout;
+use crate::prepare::Prepare;
 use crate::problem::Problem;
 use crate::ranges;
 use crate::select::{Candidate, Selection};
@@ -34,7 +37,9 @@ pub struct Plan {
     candidates: Vec<Candidate>,
     /// What there is to run, in this order; nothing for a problem without outputs.
     programs: Vec<Program>,
+    /// Bytes for partial sums, and for inputs that programs write; passes use both one after the other.
     workspace: u64,
+    prepared: u64,
 }
 
 /// A shader with its parameters.
@@ -45,7 +50,7 @@ pub(crate) struct Program {
     pub pass: usize,
     pub pipeline: wgpu::ComputePipeline,
     /// Parameters without offsets, segment and grid.
-    pub params: Params,
+    pub params: Block,
     pub segments: Vec<Segment>,
     pub build: Build,
 }
@@ -53,12 +58,25 @@ pub(crate) struct Program {
 /// What a program reads and writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// From the input to the output.
+    /// From the caller's input, and what belongs to it, to the prepared input, which the convolution then reads.
+    Prepare,
+    /// From the input, prepared or not, to the output.
     Convolve,
-    /// From the input to the workspace: partial sums, which several workgroups share.
+    /// From the input, prepared or not, to the workspace: partial sums, which several workgroups share.
     ConvolvePartially,
     /// From the workspace to the output: adds them up.
     Reduce,
+    /// From the prepared input to the workspace, behind the sums of products: sums of windows of 8-bit integers.
+    Windows,
+    /// From the workspace to the output: what becomes of integer sums.
+    Requantize,
+}
+
+#[cfg(all(test, feature = "context"))]
+impl Role {
+    fn is_convolution(self) -> bool {
+        matches!(self, Self::Convolve | Self::ConvolvePartially)
+    }
 }
 
 /// Tiles `begin..end` and a part of their sums, dispatched as a grid of workgroups.
@@ -73,16 +91,27 @@ pub(crate) struct Segment {
 
 impl Segment {
     /// The parameters of this segment.
-    pub fn apply(&self, params: Params) -> Params {
-        Params {
-            tile_begin: self.begin,
-            tile_end: self.end,
-            grid_width: self.grid[0],
-            part_begin: self.part.begin,
-            part_end: self.part.end,
-            unfinished: self.unfinished.into(),
-            ..params
+    pub fn apply(&self, block: Block) -> Block {
+        match block {
+            Block::Convolution(params) => Block::Convolution(Params {
+                tile_begin: self.begin,
+                tile_end: self.end,
+                grid_width: self.grid[0],
+                part_begin: self.part.begin,
+                part_end: self.part.end,
+                unfinished: self.unfinished.into(),
+                ..params
+            }),
+            Block::Sample(params) => {
+                Block::Sample(SampleParams { tile_begin: self.begin, grid_width: self.grid[0], ..params })
+            }
         }
+    }
+
+    /// All workgroups of a program that is never divided: each does a few numbers.
+    fn whole(engine: &Engine, workgroups: u64) -> Result<Self> {
+        let grid = engine.grid(workgroups)?;
+        Ok(Self { begin: 0, end: workgroups as u32, part: Part { begin: 0, end: 0 }, unfinished: false, grid })
     }
 }
 
@@ -112,6 +141,7 @@ impl Plan {
             candidates,
             programs: Vec::new(),
             workspace: 0,
+            prepared: 0,
         };
         let mut pending = Vec::new();
         let mut segments_left = MAX_SEGMENTS;
@@ -125,25 +155,52 @@ impl Plan {
             let storage = Storage::of(pass.dtype, plan.engine.capabilities().shader_f16);
             // A sum of several parts waits in the output, unless that would round it.
             let partial = choice.workspace_of(pass) > 0 || storage.needs_workspace(split);
+            let integers = plan.problem.integers();
+            let windows = integers.filter(|integers| integers.needs_windows()).map_or(0, |_| windows(pass));
             if partial {
-                let bytes = choice.workspace_of(pass).max(pass.outputs().saturating_mul(4));
+                let sums = choice.workspace_of(pass).max(pass.outputs().saturating_mul(4));
+                let bytes = sums.saturating_add(windows.saturating_mul(4));
                 plan.engine.check_binding("the workspace", bytes).map_err(|error| refused(error.to_string()))?;
                 plan.workspace = plan.workspace.max(bytes);
             }
             // The packed weight is below the limit of a binding, or the kernel had refused.
             let params = |partial| Params::new(pass, &tiling, weight_offset as u32, partial);
             let build = Build { split, partial, storage, ..Build::default() };
+            if let Some(prepare) = pass.prepare.as_ref().filter(|prepare| prepare.bytes() > 0) {
+                let bytes = prepare.bytes();
+                plan.engine.check_binding(prepare.name(), bytes).map_err(|error| refused(error.to_string()))?;
+                plan.prepared = plan.prepared.max(bytes);
+                let segments = vec![Segment::whole(&plan.engine, prepare.workgroups())?];
+                pending.push((
+                    plan.prepare_pipeline(prepare)?,
+                    Role::Prepare,
+                    (number, prepare.params(), segments, Build::default()),
+                ));
+            }
             pending.push((
                 plan.pipeline(number, &build)?,
                 if partial { Role::ConvolvePartially } else { Role::Convolve },
-                (number, params(partial), segments, build),
+                (number, Block::Convolution(params(partial)), segments, build),
             ));
-            if partial {
-                let segments = vec![reduce_segment(&plan.engine, pass)?];
+            let whole = |workgroups| Segment::whole(&plan.engine, workgroups).map(|segment| vec![segment]);
+            if let Some(integers) = integers {
+                if windows > 0 {
+                    let params = window_params(pass, params(false));
+                    let segments = whole(windows.div_ceil(INTEGERS_WORKGROUP))?;
+                    let pipeline = plan.integer_pipeline(window_sums_source()?, "wgpu-conv: sums of windows");
+                    pending.push((pipeline, Role::Windows, (number, Block::Convolution(params), segments, build)));
+                }
+                let params = requantize_params(&plan.problem, pass, params(false));
+                let segments = whole(requantize_workgroups(pass, integers))?;
+                let source = requantize_source(&plan.problem, integers)?;
+                let pipeline = plan.integer_pipeline(source, "wgpu-conv: requantize");
+                pending.push((pipeline, Role::Requantize, (number, Block::Convolution(params), segments, build)));
+            } else if partial {
+                let segments = whole(pass.outputs().div_ceil(REDUCE_WORKGROUP))?;
                 let pipeline = plan.reduce_pipeline(number, Access::Separate)?;
                 // Whatever a kernel counts as its pixels, these are outputs.
                 let params = Params { pixels: pass.pixels() as u32, ..params(false) };
-                pending.push((pipeline, Role::Reduce, (number, params, segments, build)));
+                pending.push((pipeline, Role::Reduce, (number, Block::Convolution(params), segments, build)));
             }
         }
         Ok(Box::pin(async move {
@@ -185,11 +242,21 @@ impl Plan {
         self.choice.packing()
     }
 
-    /// Bytes of workspace that the kernel needs beside the caller's buffers, where several workgroups share a sum, or sums of 16-bit
-    /// tensors have several parts or the device's shaders no 16-bit floats; every
-    /// [`Bound`] has one of its own. 0 for most variants.
+    /// Bytes of workspace that the plan needs beside the caller's buffers: for partial sums, where several workgroups share
+    /// one, or sums of 16-bit tensors have several parts or the device's shaders no 16-bit floats; for the samples of a
+    /// deformable convolution; and for input and sums of a convolution of integers. Every [`Bound`] has one of its own. 0 for most variants of other convolutions.
     pub fn workspace_size(&self) -> u64 {
+        self.workspace + self.prepared
+    }
+
+    /// The part of it that holds partial sums.
+    pub(crate) fn sums_size(&self) -> u64 {
         self.workspace
+    }
+
+    /// The part of it that holds prepared inputs; 0 if kernels read the caller's.
+    pub(crate) fn prepared_size(&self) -> u64 {
+        self.prepared
     }
 
     /// Number of segments. A plan whose work exceeds the bound of [`EngineOptions::max_segment_macs`] is divided, so that
@@ -275,6 +342,18 @@ impl Plan {
         Ok(self.engine.pipeline(source, self.checks, layout, "wgpu-conv: reduce"))
     }
 
+    /// The pipeline of a program around a convolution of integers.
+    fn integer_pipeline(&self, source: String, label: &'static str) -> Pending<wgpu::ComputePipeline> {
+        self.engine.pipeline(source, self.checks, Layout::Convolution(Aliasing::default()), label)
+    }
+
+    /// The pipeline that writes what a pass reads. It reads the caller's tensors at bindings 1 to 3, none of which is in a buffer
+    /// that it writes to, and writes to binding 5.
+    fn prepare_pipeline(&self, prepare: &Prepare) -> Result<Pending<wgpu::ComputePipeline>> {
+        let layout = Layout::Convolution(Aliasing::default());
+        Ok(self.engine.pipeline(prepare.source()?, self.checks, layout, prepare.label()))
+    }
+
     /// The pipeline of a pass.
     pub(crate) fn pipeline(&self, pass: usize, build: &Build) -> Result<Pending<wgpu::ComputePipeline>> {
         let source = self.choice.source(&self.passes[pass], build)?;
@@ -302,7 +381,7 @@ impl Plan {
 
     /// The last tile is left out.
     pub(crate) fn drop_last_tile(&mut self) {
-        let convolution = self.programs.iter_mut().rfind(|program| program.role != Role::Reduce);
+        let convolution = self.programs.iter_mut().rfind(|program| program.role.is_convolution());
         if let Some(segment) = convolution.and_then(|program| program.segments.last_mut()) {
             segment.end -= 1;
         }
@@ -311,7 +390,7 @@ impl Plan {
     pub(crate) async fn replace_shader(&mut self, source: String) -> Result<()> {
         let layout = Layout::Convolution(Aliasing::default());
         let pipeline = self.engine.pipeline(source, self.checks, layout, "wgpu-conv: damaged").await?;
-        for program in self.programs.iter_mut().filter(|program| program.role != Role::Reduce) {
+        for program in self.programs.iter_mut().filter(|program| program.role.is_convolution()) {
             program.pipeline = pipeline.clone();
         }
         Ok(())
@@ -344,13 +423,6 @@ impl Plan {
     pub fn bind_blocking(&self, weights: &Weights, buffers: &Buffers<'_>) -> Result<Bound> {
         pollster::block_on(self.bind(weights, buffers))
     }
-}
-
-/// The addition of partial sums, of a few numbers each: a single segment.
-fn reduce_segment(engine: &Engine, pass: &Lowered) -> Result<Segment> {
-    let workgroups = pass.outputs().div_ceil(REDUCE_WORKGROUP);
-    let grid = engine.grid(workgroups)?;
-    Ok(Segment { begin: 0, end: workgroups as u32, part: Part { begin: 0, end: 0 }, unfinished: false, grid })
 }
 
 /// Most segments of a plan: each has parameters of its own, and their place in a buffer is counted with 32 bits.

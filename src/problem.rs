@@ -1,6 +1,6 @@
 //! [`Problem`]: a convolution with one input shape. All shape arithmetic and validation, without a GPU.
 
-use crate::conv::{Conv, ConvTranspose, Padding, PaddingMode};
+use crate::conv::{Conv, ConvTranspose, DeformConv2d, Padding, PaddingMode};
 use crate::dtype::DType;
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Error, Result};
@@ -17,6 +17,8 @@ pub enum Op {
     Conv,
     /// `torch.nn.ConvTranspose1d` to `ConvTranspose3d`.
     ConvTranspose,
+    /// `torchvision.ops.DeformConv2d`.
+    DeformConv,
 }
 
 /// Padding whose number of axes is known at run time; see [`Padding`].
@@ -32,8 +34,8 @@ pub enum AnyPadding {
     Valid,
 }
 
-/// The hyper-parameters of a convolution whose kind and number of axes are known at run time only: what [`Conv`] and
-/// [`ConvTranspose`] become, and what programs use that read them from files.
+/// The hyper-parameters of a convolution whose kind and number of axes are known at run time only: what [`Conv`],
+/// [`ConvTranspose`] and [`DeformConv2d`] become, and what programs use that read them from files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameters {
     /// The kind of convolution.
@@ -58,6 +60,10 @@ pub struct Parameters {
     pub bias: bool,
     /// What padded elements hold.
     pub padding_mode: PaddingMode,
+    /// Number of groups of input channels with offsets of their own, of a deformable convolution; 1 otherwise.
+    pub offset_groups: u32,
+    /// Whether a deformable convolution has a mask; false otherwise.
+    pub mask: bool,
 }
 
 impl Parameters {
@@ -78,7 +84,7 @@ impl Parameters {
             limit: format!("{}", u32::MAX),
         })?;
         let (in_channels, out_channels) = match op {
-            Op::Conv => (all, *first),
+            Op::Conv | Op::DeformConv => (all, *first),
             Op::ConvTranspose => (*first, all),
         };
         Ok(Self {
@@ -93,6 +99,8 @@ impl Parameters {
             groups,
             bias: true,
             padding_mode: PaddingMode::Zeros,
+            offset_groups: 1,
+            mask: false,
         })
     }
 }
@@ -103,7 +111,7 @@ fn wrong_rank(tensor: &'static str, shape: &[u32]) -> Error {
 }
 
 /// A typed description of a convolution: [`Conv1d`](crate::Conv1d) to [`Conv3d`](crate::Conv3d),
-/// [`ConvTranspose1d`](crate::ConvTranspose1d) to [`ConvTranspose3d`](crate::ConvTranspose3d).
+/// [`ConvTranspose1d`](crate::ConvTranspose1d) to [`ConvTranspose3d`](crate::ConvTranspose3d), [`DeformConv2d`].
 pub trait Convolution: sealed::Sealed {
     /// Shape of its input, (N, in_channels, …).
     type InputShape: AsRef<[u32]>;
@@ -116,6 +124,7 @@ mod sealed {
     pub trait Sealed {}
     impl<const D: usize> Sealed for super::Conv<D> {}
     impl<const D: usize> Sealed for super::ConvTranspose<D> {}
+    impl Sealed for super::DeformConv2d {}
 }
 
 macro_rules! convolutions {
@@ -136,6 +145,8 @@ macro_rules! convolutions {
                     groups: self.groups,
                     bias: self.bias,
                     padding_mode: self.padding_mode,
+                    offset_groups: 1,
+                    mask: false,
                 }
             }
         }
@@ -156,6 +167,8 @@ macro_rules! convolutions {
                     groups: self.groups,
                     bias: self.bias,
                     padding_mode: self.padding_mode,
+                    offset_groups: 1,
+                    mask: false,
                 }
             }
         }
@@ -163,6 +176,28 @@ macro_rules! convolutions {
 }
 
 convolutions!(1 3 2 4 3 5);
+
+impl Convolution for DeformConv2d {
+    type InputShape = [u32; 4];
+
+    fn parameters(&self) -> Parameters {
+        Parameters {
+            op: Op::DeformConv,
+            in_channels: self.in_channels,
+            out_channels: self.out_channels,
+            kernel_size: self.kernel_size.to_vec(),
+            stride: self.stride.to_vec(),
+            padding: self.padding.into(),
+            dilation: self.dilation.to_vec(),
+            output_padding: vec![0; 2],
+            groups: self.groups,
+            bias: self.bias,
+            padding_mode: PaddingMode::Zeros,
+            offset_groups: self.offset_groups,
+            mask: self.mask,
+        }
+    }
+}
 
 impl<const D: usize> From<Padding<D>> for AnyPadding {
     fn from(padding: Padding<D>) -> Self {
@@ -213,6 +248,8 @@ pub struct Problem {
     groups: u32,
     bias: bool,
     padding_mode: PaddingMode,
+    offset_groups: u32,
+    mask: bool,
     /// Number of spatial axes. In the arrays below they are the last ones; those before them are neutral.
     dimensions: usize,
     kernel_size: [u32; MAX_AXES],
@@ -269,6 +306,8 @@ impl Problem {
             groups: parameters.groups,
             bias: parameters.bias,
             padding_mode: parameters.padding_mode,
+            offset_groups: parameters.offset_groups,
+            mask: parameters.mask,
             dimensions,
             kernel_size: per_axis("kernel_size", dimensions, &parameters.kernel_size, 1)?,
             stride: per_axis("stride", dimensions, &parameters.stride, 1)?,
@@ -412,6 +451,8 @@ impl Problem {
             groups: self.groups,
             bias: self.bias,
             padding_mode: self.padding_mode,
+            offset_groups: self.offset_groups,
+            mask: self.mask,
         }
     }
 
@@ -465,6 +506,16 @@ impl Problem {
         self.padding_mode
     }
 
+    /// Number of groups of input channels with offsets of their own, of a deformable convolution; 1 otherwise.
+    pub fn offset_groups(&self) -> u32 {
+        self.offset_groups
+    }
+
+    /// Whether there is a mask, of a deformable convolution.
+    pub fn mask(&self) -> bool {
+        self.mask
+    }
+
     /// Size of the weight along each spatial axis.
     pub fn kernel_size(&self) -> &[u32] {
         &self.kernel_size[MAX_AXES - self.dimensions..]
@@ -507,7 +558,7 @@ impl Problem {
     /// (C_out, C_in / groups, kernel…); of a transposed convolution (C_in, C_out / groups, kernel…).
     pub fn weight_shape(&self) -> Shape {
         let outer = match self.op {
-            Op::Conv => [self.out_channels, self.in_channels_per_group()],
+            Op::Conv | Op::DeformConv => [self.out_channels, self.in_channels_per_group()],
             Op::ConvTranspose => [self.in_channels, self.out_channels_per_group()],
         };
         Shape::new(outer.into_iter().chain(self.kernel_size().iter().copied()))
@@ -516,6 +567,24 @@ impl Problem {
     /// (N, C_out, spatial…).
     pub fn output_shape(&self) -> Shape {
         self.output
+    }
+
+    /// Of a deformable convolution (N, offset_groups · 2 · KH · KW, OH, OW): for each offset group and each tap, the taps row by
+    /// row, first how far down the tap is moved and then how far to the right, in input elements.
+    pub fn offset_shape(&self) -> Option<Shape> {
+        (self.op == Op::DeformConv).then(|| self.for_taps(2))
+    }
+
+    /// Of a deformable convolution with a mask (N, offset_groups · KH · KW, OH, OW): what each sample is multiplied by.
+    pub fn mask_shape(&self) -> Option<Shape> {
+        self.mask.then(|| self.for_taps(1))
+    }
+
+    /// The shape of a tensor with so many channels for each offset group and tap, and the pixels of the output.
+    fn for_taps(&self, each: u32) -> Shape {
+        // Counted when the problem was made.
+        let channels = self.kernel_size().iter().product::<u32>() * self.offset_groups * each;
+        Shape::new([self.output[0], channels].into_iter().chain(self.output[2..].iter().copied()))
     }
 
     /// What the kernel covers along each spatial axis: `dilation * (kernel_size - 1) + 1`.
@@ -537,7 +606,7 @@ impl Problem {
     /// one meets only every stride-th tap along an axis.
     pub fn sum_length(&self) -> u64 {
         let taps = |axis: usize| match self.op {
-            Op::Conv => u64::from(self.kernel_size[axis]),
+            Op::Conv | Op::DeformConv => u64::from(self.kernel_size[axis]),
             Op::ConvTranspose => {
                 let apart = self.stride[axis] / greatest_common_divisor(self.stride[axis], self.dilation[axis]);
                 u64::from(self.kernel_size[axis].div_ceil(apart))
@@ -566,16 +635,26 @@ impl Problem {
         self.weight_shape().elements()
     }
 
+    /// Elements of the offsets: 0 unless the convolution is deformable.
+    pub fn offset_len(&self) -> u64 {
+        self.offset_shape().map_or(0, |shape| shape.elements())
+    }
+
+    /// Elements of the mask: 0 if there is none.
+    pub fn mask_len(&self) -> u64 {
+        self.mask_shape().map_or(0, |shape| shape.elements())
+    }
+
     /// Elements of the output.
     pub fn output_len(&self) -> u64 {
         self.output.elements()
     }
 
     /// Multiply-adds: outputs times K, padding counted as if it were multiplied; of a transposed convolution inputs times
-    /// the taps and channels that each of them meets.
+    /// the taps and channels that each of them meets. The interpolation of a deformable one is not counted.
     pub fn macs(&self) -> u64 {
         match self.op {
-            Op::Conv => self.output_len() * self.sum_length(),
+            Op::Conv | Op::DeformConv => self.output_len() * self.sum_length(),
             Op::ConvTranspose => {
                 self.input_len() * self.weight_shape()[1..].iter().map(|&s| u64::from(s)).product::<u64>()
             }
@@ -587,11 +666,11 @@ impl Problem {
         2 * self.macs()
     }
 
-    /// Bytes that must move at least once: input, weight, bias, residual and output, each once.
+    /// Bytes that must move at least once: input, offsets, mask, weight, bias, residual and output, each once.
     pub fn bytes(&self) -> u64 {
         let bias = if self.bias { u64::from(self.out_channels) } else { 0 };
         let residual = if self.epilogue.residual { self.output_len() } else { 0 };
-        self.dtype().size() * self.input_len()
+        self.dtype().size() * (self.input_len() + self.offset_len() + self.mask_len())
             + self.weight_dtype().size() * self.weight_len()
             + self.output_dtype().size() * (residual + self.output_len())
             + 4 * bias
@@ -631,13 +710,19 @@ impl Problem {
                 return Err(Error::Groups { parameter, channels, groups: self.groups });
             }
         }
-        if self.op == Op::ConvTranspose && self.padding_mode != PaddingMode::Zeros {
+        let kind = match self.op {
+            Op::Conv => None,
+            Op::ConvTranspose => Some("transposed"),
+            Op::DeformConv => Some("deformable"),
+        };
+        if let Some(kind) = kind.filter(|_| self.padding_mode != PaddingMode::Zeros) {
             return Err(Error::Parameter {
                 parameter: "padding_mode",
                 actual: self.padding_mode.name().into(),
-                required: "zeros: no other mode is defined for a transposed convolution".into(),
+                required: format!("zeros: no other mode is defined for a {kind} convolution"),
             });
         }
+        self.check_deformation()?;
         for (axis, &output_padding) in self.output_padding.iter().enumerate().filter(|&(_, &number)| number != 0) {
             let [stride, dilation] = [self.stride[axis], self.dilation[axis]];
             let required = match self.op {
@@ -645,9 +730,37 @@ impl Problem {
                 Op::ConvTranspose => {
                     format!("below {}, the larger of stride {stride} and dilation {dilation}", stride.max(dilation))
                 }
-                Op::Conv => "0: only transposed convolutions have it".into(),
+                Op::Conv | Op::DeformConv => "0: only transposed convolutions have it".into(),
             };
             return Err(Error::Parameter { parameter: "output_padding", actual: output_padding.to_string(), required });
+        }
+        Ok(())
+    }
+
+    /// What only deformable convolutions have.
+    fn check_deformation(&self) -> Result<()> {
+        let wrong = |parameter, actual: String, required: &str| {
+            Err(Error::Parameter { parameter, actual, required: required.into() })
+        };
+        if self.op != Op::DeformConv {
+            return match (self.offset_groups, self.mask) {
+                (1, false) => Ok(()),
+                (1, true) => wrong("mask", "true".into(), "false: only deformable convolutions have one"),
+                (groups, _) => {
+                    wrong("offset_groups", groups.to_string(), "1: only deformable convolutions have offsets")
+                }
+            };
+        }
+        if self.dimensions != 2 {
+            let actual = format!("{} numbers", self.dimensions);
+            return wrong("kernel_size", actual, "2 numbers, rows and columns: deformable convolutions are of images");
+        }
+        if self.offset_groups == 0 {
+            return wrong("offset_groups", "0".into(), "at least 1");
+        }
+        if self.in_channels % self.offset_groups != 0 {
+            let required = format!("a divisor of in_channels, which is {}", self.in_channels);
+            return wrong("offset_groups", self.offset_groups.to_string(), &required);
         }
         Ok(())
     }
@@ -666,7 +779,7 @@ impl Problem {
         // Along the axis without any padding: of a transposed convolution the outputs, of the other kind what the outputs of
         // `Same` need.
         let (same, covered) = match self.op {
-            Op::Conv => {
+            Op::Conv | Op::DeformConv => {
                 let same = wide.div_ceil(stride);
                 (same, (same - 1) * stride + extent)
             }
@@ -680,7 +793,7 @@ impl Problem {
             PaddingName::Explicit => self.padding[axis],
             PaddingName::Valid => [0, 0],
             PaddingName::Same | PaddingName::SameLower => {
-                let total = covered.saturating_sub(if self.op == Op::Conv { wide } else { same });
+                let total = covered.saturating_sub(if self.op == Op::ConvTranspose { same } else { wide });
                 let smaller = narrow(total / 2, "the padding")?;
                 let larger = narrow(total - total / 2, "the padding")?;
                 if self.padding_name == PaddingName::Same { [smaller, larger] } else { [larger, smaller] }
@@ -715,10 +828,23 @@ impl Problem {
         let too_large = |what, factors: String| Error::TooLarge { what, factors, limit: "64 bits".into() };
         // A quarter of the range, so that sums of bytes over all tensors cannot overflow either.
         let limit = u128::from(u64::MAX / 32);
+        if self.op == Op::DeformConv {
+            let [rows, columns] = [self.kernel_size[1], self.kernel_size[2]];
+            let channels = product_wide(&[self.offset_groups, 2, rows, columns]);
+            if u32::try_from(channels).is_err() {
+                return Err(Error::TooLarge {
+                    what: "the number of offset channels",
+                    factors: format!("{} offset groups × 2 × {rows} × {columns} taps", self.offset_groups),
+                    limit: format!("{}", u32::MAX),
+                });
+            }
+        }
+        let offset = self.offset_shape().unwrap_or(self.output);
         for (what, shape) in [
             ("the number of input elements", self.input),
             ("the number of weight elements", self.weight_shape()),
             ("the number of output elements", self.output),
+            ("the number of offset elements", offset),
         ] {
             if product_wide(&shape) > limit {
                 return Err(too_large(what, shape.to_string()));
@@ -726,7 +852,7 @@ impl Problem {
         }
         let weight = self.weight_shape();
         let (outer, what) = match self.op {
-            Op::Conv => (self.output_len(), "outputs"),
+            Op::Conv | Op::DeformConv => (self.output_len(), "outputs"),
             Op::ConvTranspose => (self.input_len(), "inputs"),
         };
         if u128::from(outer).saturating_mul(product_wide(&weight[1..])) > limit {

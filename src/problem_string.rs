@@ -19,7 +19,8 @@
 //! | `g` | groups | 1 |
 //!
 //! Then options, each after a colon: `zeros`, `reflect`, `replicate` or `circular` (padding mode), `nobias`, and `transposed`
-//! for a transposed convolution, with its output padding if there is any: `transposed=1` or `transposed=1x0`; `nhwc` where
+//! for a transposed convolution, with its output padding if there is any: `transposed=1` or `transposed=1x0`; `deform` for a
+//! deformable one, with `offset_groups=2` if there are more than one and `mask` if it has one; `nhwc` where
 //! channels are last in memory, and `ohwi` or `hwio` for the order of the weight; `f16` for
 //! tensors of 16-bit floats; `u8_i8_i32` for tensors of integers, input, weight and output (see [`Integers`]).
 //! Then the epilogue, each part after a plus sign: `residual`, and one activation: `relu`, `relu6`, `clip=MIN,MAX`,
@@ -74,6 +75,15 @@ impl fmt::Display for Problem {
             f.write_str(":transposed")?;
             if !is(self.output_padding(), 0) {
                 write!(f, "={}", PerAxis(self.output_padding()))?;
+            }
+        }
+        if self.op() == Op::DeformConv {
+            f.write_str(":deform")?;
+            if self.offset_groups() != 1 {
+                write!(f, ":offset_groups={}", self.offset_groups())?;
+            }
+            if self.mask() {
+                f.write_str(":mask")?;
             }
         }
         if self.padding_mode() != PaddingMode::Zeros {
@@ -173,6 +183,8 @@ impl FromStr for Problem {
             groups: fields.groups.unwrap_or(1),
             bias: !options.nobias,
             padding_mode: options.padding_mode.unwrap_or_default(),
+            offset_groups: options.offset_groups.unwrap_or(1),
+            mask: options.mask,
         };
         let problem = Self::from_parameters(&parameters, &input)?.with_epilogue(epilogue)?;
         let (dtype, layout) = (options.dtype.unwrap_or_default(), options.layout.unwrap_or_default());
@@ -220,6 +232,8 @@ struct Options {
     output_padding: Option<Vec<u32>>,
     padding_mode: Option<PaddingMode>,
     nobias: bool,
+    offset_groups: Option<u32>,
+    mask: bool,
     dtype: Option<DType>,
     integers: Option<Integers>,
     layout: Option<Layout>,
@@ -329,7 +343,7 @@ impl<'a> Reader<'a> {
         while self.take(":") {
             let start = self.at;
             if self.take("transposed") {
-                let twice = std::mem::replace(&mut options.op, Op::ConvTranspose) == Op::ConvTranspose;
+                let twice = std::mem::replace(&mut options.op, Op::ConvTranspose) != Op::Conv;
                 if self.take("=") {
                     options.output_padding = Some(self.per_axis()?);
                 }
@@ -337,7 +351,16 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 self.at = start;
-                return Err(self.error("expected transposed once, alone or with =NUMBER for each axis"));
+                return Err(
+                    self.error("expected transposed once, alone or with =NUMBER for each axis, and not with deform")
+                );
+            }
+            if self.take("offset_groups=") {
+                if options.offset_groups.replace(self.number()?).is_none() {
+                    continue;
+                }
+                self.at = start;
+                return Err(self.error("this option is given twice"));
             }
             let word = self.word();
             let fresh = if let Some(mode) = PaddingMode::from_name(word) {
@@ -352,15 +375,22 @@ impl<'a> Reader<'a> {
                 options.weight_layout.replace(layout).is_none()
             } else if word == "nobias" {
                 !std::mem::replace(&mut options.nobias, true)
+            } else if word == "mask" {
+                !std::mem::replace(&mut options.mask, true)
+            } else if word == "deform" {
+                std::mem::replace(&mut options.op, Op::DeformConv) == Op::Conv
             } else {
                 self.at = start;
                 return Err(self.error(
-                    "expected zeros, reflect, replicate, circular, nobias, transposed, f32, f16, integers (u8_i8_i32), nchw, nhwc, oihw, ohwi or hwio",
+                    "expected zeros, reflect, replicate, circular, nobias, transposed, deform, offset_groups=NUMBER, mask, f32, f16, integers (u8_i8_i32), nchw, nhwc, oihw, ohwi or hwio",
                 ));
             };
             if !fresh {
                 self.at = start;
-                return Err(self.error("this option is given twice"));
+                return Err(self.error(match word {
+                    "deform" => "expected deform once, and not with transposed",
+                    _ => "this option is given twice",
+                }));
             }
         }
         Ok(options)
@@ -440,6 +470,8 @@ mod tests {
         round_trip("n1c4h5w6o6k3s2p1:transposed=1x0:nobias+relu");
         round_trip("n1c4w6o6k3s2psame:transposed");
         round_trip("n1c4h5w6o6k3p1:f16:nhwc:hwio:nobias");
+        round_trip("n1c4h5w6o6k3p1:deform");
+        round_trip("n2c4h5w6o6k3x2s2p0,1,2,1d2g2:deform:offset_groups=4:mask:f16:nhwc:nobias+residual+relu");
     }
 
     #[test]
@@ -465,6 +497,11 @@ mod tests {
             ("n1c64w56o64k3:transposed=", 26, "without a sign"),
             ("n1c64w56o64k3:transposed:transposed", 26, "once"),
             ("n1c64w56o64k3:transposedx", 15, "alone"),
+            ("c4h9w9o4k3:transposed:deform", 23, "not with transposed"),
+            ("c4h9w9o4k3:deform:transposed", 19, "not with deform"),
+            ("c4h9w9o4k3:deform:mask:mask", 24, "twice"),
+            ("c4h9w9o4k3:deform:offset_groups=1:offset_groups=1", 35, "twice"),
+            ("c4h9w9o4k3:deform:offset_groups", 19, "offset_groups=NUMBER"),
             ("é", 1, "expected one of"),
             ("", 1, "\"c\""),
         ] {

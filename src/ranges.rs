@@ -7,8 +7,10 @@
 //!    the weight only at k < K of an existing channel quad; everything else only where an output is stored.
 //! 3. Coordinates are formed in `i32`: (last output of a tile, beyond the image's edge) · stride + tap · dilation stays
 //!    below 2^31 with [`TILE_MARGIN`] outputs to spare.
+//! 4. `sample.wgsl` takes positions from the caller's buffer: they are limited to the image's surroundings as floats, what is no
+//!    number included, before they become integers, and these are clamped again before they become an index.
 
-use crate::lowered::Lowered;
+use crate::lowered::{Lowered, Steps};
 
 /// Most outputs that a tile may reach beyond the last column (pixel blocks are at most so long).
 pub(crate) const TILE_MARGIN: u64 = 64;
@@ -16,15 +18,23 @@ pub(crate) const TILE_MARGIN: u64 = 64;
 /// Elements, tiles and positions stay below this.
 pub(crate) const INDEX_LIMIT: u64 = 1 << 31;
 
+pub(crate) fn below(what: &str, value: u64) -> Result<(), String> {
+    if value < INDEX_LIMIT {
+        return Ok(());
+    }
+    Err(format!("{what} is {value}; kernels index with 32 bits and take less than {INDEX_LIMIT}"))
+}
+
+pub(crate) fn prove_steps(what: &str, steps: &Steps) -> Result<(), String> {
+    let mut all = steps.axes.into_iter().chain([steps.image, steps.channel]);
+    all.try_for_each(|step| below(&format!("a distance between neighbours in the {what}"), step))
+}
+
 /// Proves the claims for a pass, or says which number is too large.
 pub(crate) fn prove(pass: &Lowered) -> Result<(), String> {
-    let below = |what: &str, value: u64| {
-        if value < INDEX_LIMIT {
-            Ok(())
-        } else {
-            Err(format!("{what} is {value}; kernels index with 32 bits and take less than {INDEX_LIMIT}"))
-        }
-    };
+    if let Some(prepare) = &pass.prepare {
+        prepare.prove()?;
+    }
     below("the number of input elements", pass.input_len)?;
     below("the number of output elements", pass.output_len)?;
     below("the number of output pixels of the batch", pass.pixels())?;
@@ -46,9 +56,7 @@ pub(crate) fn prove(pass: &Lowered) -> Result<(), String> {
     below("the number of slices", slices)?;
     below("K", pass.sum_length())?;
     for (what, steps) in [("input", &pass.input_steps), ("output", &pass.output_steps)] {
-        for step in steps.axes.into_iter().chain([steps.image, steps.channel]) {
-            below(&format!("a distance between neighbours in the {what}"), step)?;
-        }
+        prove_steps(what, steps)?;
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! The CPU reference: float64, written from the formulas, sharing no index code with any kernel.
 //!
 //! There are two of each kind, written apart from each other. [`convolve`] computes all outputs on all processors: a
-//! convolution in blocks of output pixels times output channels, a transposed one by scattering each input over the outputs.
+//! convolution in blocks of output pixels times output channels, a transposed one by scattering each input over the outputs, a
+//! deformable one place by place.
 //! [`convolve_at`] computes chosen outputs in the plainest loops there are, gathering; it checks the first one in tests, and
 //! problems too large for it by samples.
 
 mod blocks;
+mod deform;
 mod fold;
 mod integers;
 mod planar;
@@ -23,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::problem::{Op, Problem};
 use crate::tensors::{Tensors, check_length};
 use blocks::Sweep;
+use deform::Deform;
 use planar::Planar;
 use scatter::Scatter;
 
@@ -31,9 +34,10 @@ use scatter::Scatter;
 /// The bound of an output with K products is `2^-24 · S · (K + 4) + K · 2^-126`, where S is the sum of the absolute
 /// values of all that is added up (products, bias, residual); where K is 0, one `2^-126` remains, since a bias may be
 /// flushed to zero too. An activation multiplies it by its Lipschitz constant, adds its own
-/// [error](crate::Activation::error_bound) and one rounding of the result. 16-bit outputs add half a step of theirs; the
-/// reference rounds 16-bit tensors first, as uploading does. Integers are exact, but that an 8-bit output may be a neighbour
-/// where float32 does not tell on which side of a half its value lies.
+/// [error](crate::Activation::error_bound) and one rounding of the result. The samples of a deformable convolution have an error
+/// of their own, since their places are float32 too: S counts it, and it is added, times the weight. 16-bit outputs add half a
+/// step of theirs; the reference rounds 16-bit tensors first, as uploading does. Integers are exact, but that an 8-bit output
+/// may be a neighbour where float32 does not tell on which side of a half its value lies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
     /// The outputs, (N, C_out, spatial…) in the problem's layout; those of [`convolve_at`] in the order of its indices.
@@ -81,6 +85,7 @@ fn convolve_on(threads: usize, problem: &Problem, tensors: &Tensors<'_>) -> Resu
         (Some(integers), _) => integers::Whole::new(planar_problem, tensors, integers).compute(threads, result),
         (None, Op::Conv) => share(threads, &Sweep::new(planar_problem, tensors), result),
         (None, Op::ConvTranspose) => share(threads, &Scatter::new(planar_problem, tensors), result),
+        (None, Op::DeformConv) => share(threads, &Deform::new(planar_problem, tensors), result),
     };
     Ok(planar::in_order_of(problem, result))
 }
@@ -151,19 +156,31 @@ fn allocate(problem: &Problem) -> Result<Vec<f64>> {
     Ok(zeros)
 }
 
+/// A rounding of 1, and the smallest number that is not flushed to zero.
+const UNIT: f64 = f32::EPSILON as f64 / 2.0;
+const FLUSHED: f64 = f32::MIN_POSITIVE as f64;
+
 /// The value and bound of one output (at `index`, of channel `channel`), from its sum of products and the sum of their
 /// absolute values.
 fn finish(problem: &Problem, tensors: &Tensors<'_>, channel: usize, index: usize, sums: [f64; 2]) -> (f64, f64) {
-    const UNIT: f64 = f32::EPSILON as f64 / 2.0;
-    const FLUSHED: f64 = f32::MIN_POSITIVE as f64;
-    let [mut sum, mut magnitude] = sums;
+    finish_uncertain(problem, tensors, channel, index, [sums[0], sums[1], 0.0])
+}
+
+/// As [`finish`], with the error that the factors have before they are multiplied, as the third sum.
+fn finish_uncertain(
+    problem: &Problem,
+    tensors: &Tensors<'_>,
+    channel: usize,
+    index: usize,
+    [mut sum, mut magnitude, uncertain]: [f64; 3],
+) -> (f64, f64) {
     let at = |tensor: Option<&[f32]>, position: usize| tensor.map_or(0.0, |numbers| f64::from(numbers[position]));
     for addend in [at(tensors.bias, channel), at(tensors.residual, index)] {
         sum += addend;
         magnitude += addend.abs();
     }
     let terms = problem.sum_length() as f64;
-    let bound = UNIT * magnitude * (terms + 4.0) + terms.max(1.0) * FLUSHED;
+    let bound = UNIT * magnitude * (terms + 4.0) + terms.max(1.0) * FLUSHED + uncertain;
     let activation = problem.epilogue().activation;
     let (value, bound) = if activation == Activation::Identity {
         (sum, bound)
@@ -279,12 +296,16 @@ mod tests {
             "n2c6h17w23o22k3p1g2:reflect+residual+gelu",
             "n2c6z5h7w9o22k3p1g2:circular+residual+gelu",
             "n2c6h9w11o22k3s2p1g2:transposed=1+residual+gelu",
+            "n2c6h9w11o22k3s2p1g2:deform:offset_groups=3:mask+residual+gelu",
         ] {
             let problem: Problem = text.parse().unwrap();
             let numbers = |len: u64, step: f32| -> Vec<f32> { (0..len).map(|i| (i as f32 * step).sin()).collect() };
             let (input, weight) = (numbers(problem.input_len(), 0.7), numbers(problem.weight_len(), 1.3));
             let (bias, residual) = (numbers(22, 0.3), numbers(problem.output_len(), 0.1));
-            let tensors = Tensors::new(&input, &weight).bias(&bias).residual(&residual);
+            let (offset, mask) = (numbers(problem.offset_len(), 0.2), numbers(problem.mask_len(), 0.4));
+            let mut tensors = Tensors::new(&input, &weight).bias(&bias).residual(&residual);
+            tensors.offset = problem.offset_shape().map(|_| &offset[..]);
+            tensors.mask = problem.mask_shape().map(|_| &mask[..]);
             let serial = convolve_on(1, &problem, &tensors).unwrap();
             assert!(serial.values.iter().all(|value| *value != 0.0), "every block was stored");
             for threads in [0, 2, 3, 16, 1000] {

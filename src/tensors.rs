@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::integers::Quantization;
-use crate::problem::Problem;
+use crate::problem::{Op, Problem};
 
 /// Host data of one convolution, each slice row-major (see [`Problem`] for the shapes).
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,6 +20,10 @@ pub struct Tensors<'a> {
     pub slopes: Option<&'a [f32]>,
     /// What integers stand for; required exactly if the tensors are integers, which also have their bias there.
     pub quantization: Option<Quantization<'a>>,
+    /// (N, offset_groups · 2 · KH · KW, OH, OW); required exactly if the convolution is deformable.
+    pub offset: Option<&'a [f32]>,
+    /// (N, offset_groups · KH · KW, OH, OW); required exactly if the convolution has a mask.
+    pub mask: Option<&'a [f32]>,
 }
 
 impl<'a> Tensors<'a> {
@@ -52,6 +56,18 @@ impl<'a> Tensors<'a> {
         Self { quantization: Some(quantization), ..self }
     }
 
+    /// Sets the offsets of a deformable convolution.
+    #[must_use]
+    pub fn offset(self, offset: &'a [f32]) -> Self {
+        Self { offset: Some(offset), ..self }
+    }
+
+    /// Sets the mask of a deformable convolution.
+    #[must_use]
+    pub fn mask(self, mask: &'a [f32]) -> Self {
+        Self { mask: Some(mask), ..self }
+    }
+
     /// Checks that everything that `problem` needs is there, in the right length, and nothing else.
     ///
     /// # Errors
@@ -65,6 +81,8 @@ impl<'a> Tensors<'a> {
             ("bias", channels, needs.bias, self.bias),
             ("residual", problem.output_len(), needs.residual, self.residual),
             ("slopes", needs.slopes.unwrap_or(0), needs.slopes.is_some(), self.slopes),
+            ("offset", problem.offset_len(), needs.offset, self.offset),
+            ("mask", problem.mask_len(), needs.mask, self.mask),
         ] {
             check_presence(name, needed, given.is_some())?;
             if let Some(given) = given {
@@ -81,13 +99,20 @@ pub(crate) struct Needs {
     pub residual: bool,
     /// How many.
     pub slopes: Option<u64>,
+    pub offset: bool,
+    pub mask: bool,
 }
 
 impl Needs {
     pub fn of(problem: &Problem) -> Self {
-        // That of integers is a part of what they stand for.
-        let bias = problem.bias() && problem.integers().is_none();
-        Self { bias, residual: problem.epilogue().residual, slopes: problem.slopes_len() }
+        Self {
+            // That of integers is a part of what they stand for.
+            bias: problem.bias() && problem.integers().is_none(),
+            residual: problem.epilogue().residual,
+            slopes: problem.slopes_len(),
+            offset: problem.op() == Op::DeformConv,
+            mask: problem.mask(),
+        }
     }
 }
 
@@ -114,6 +139,8 @@ pub(crate) fn check_presence(name: &'static str, needed: bool, given: bool) -> R
         ],
         "quantization" => ["the tensors are integers", "the tensors are floats"],
         "residual" => ["the epilogue adds a residual", "the epilogue adds no residual"],
+        "offset" => ["the convolution is deformable", "the convolution is not deformable"],
+        "mask" => ["the convolution has mask = true", "the convolution has mask = false"],
         _ => ["the activation is prelu", "the activation is not prelu"],
     };
     match (needed, given) {

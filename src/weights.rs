@@ -58,19 +58,22 @@ impl Packing {
         }
     }
 
-    /// Bytes of a packed weight, the parts of all passes behind each other.
+    /// Bytes of a packed weight, the parts of all passes behind each other; passes with the same weight share one.
     pub(crate) fn bytes(self, passes: &[Lowered]) -> u64 {
         passes
             .iter()
+            .filter(|pass| !pass.same_weight)
             .fold(0_u64, |sum, pass| sum.saturating_add(self.vectors(pass).saturating_mul(4 * pass.element_size())))
     }
 
     /// The first vector of each pass.
     pub(crate) fn offsets(self, passes: &[Lowered]) -> impl Iterator<Item = u64> {
-        passes.iter().scan(0_u64, move |next, pass| {
-            let first = *next;
-            *next = first.saturating_add(self.vectors(pass));
-            Some(first)
+        passes.iter().scan([0_u64; 2], move |[first, next], pass| {
+            if !pass.same_weight {
+                *first = *next;
+                *next = first.saturating_add(self.vectors(pass));
+            }
+            Some(*first)
         })
     }
 }
@@ -510,7 +513,7 @@ fn pack(
     let mut grids = Vec::new();
     for (pass, first_vector) in passes.iter().zip(packing.offsets(passes)) {
         let vectors = packing.vectors(pass);
-        if vectors == 0 {
+        if vectors == 0 || pass.same_weight {
             continue;
         }
         let grid = engine.grid(vectors.div_ceil(THREADS))?;

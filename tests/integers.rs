@@ -107,7 +107,10 @@ fn what_is_refused() {
         let error = result.unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
-    assert!(float("c4000h5w5o4k3").with_integers(integers).is_ok(), "36,000 products fit where there are no zero points");
+    assert!(
+        float("c4000h5w5o4k3").with_integers(integers).is_ok(),
+        "36,000 products fit where there are no zero points"
+    );
 
     let problem = parse("c3h5w5o4k3:u8_i8z_i8");
     let (input, weight, bias) = (vec![1.0; 75], vec![1.0; 108], [1, 2, 3, 4]);
@@ -119,8 +122,14 @@ fn what_is_refused() {
     for (quantization, part) in [
         (None, "quantization is missing"),
         (Some(Quantization { bias: &bias[1..], ..good }), "bias has 3 elements; required are 4"),
-        (Some(Quantization { weight_zero_points: &bias[..2], ..good }), "weight_zero_points has 2 elements; required are 4"),
-        (Some(Quantization { weight_zero_points: &[128], ..good }), "weight_zero_points is 128; it must be from -128 to 127"),
+        (
+            Some(Quantization { weight_zero_points: &bias[..2], ..good }),
+            "weight_zero_points has 2 elements; required are 4",
+        ),
+        (
+            Some(Quantization { weight_zero_points: &[128], ..good }),
+            "weight_zero_points is 128; it must be from -128 to 127",
+        ),
         (Some(Quantization { input_zero_point: -1, ..good }), "input_zero_point is -1; it must be from 0 to 255"),
         (Some(Quantization { output_zero_point: 200, ..good }), "output_zero_point is 200"),
         (Some(Quantization { weight_scales: &[1.0; 5], ..good }), "weight_scales has 5 elements; required are 4"),

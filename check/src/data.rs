@@ -3,7 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use wgpu_conv::reference::{self, Reference};
-use wgpu_conv::{Activation, DType, Error, Problem, Result, Tensors};
+use wgpu_conv::{Activation, DType, Error, Op, Problem, Result, Tensors};
 
 use crate::quantized::QuantizationData;
 
@@ -13,7 +13,8 @@ use crate::quantized::QuantizationData;
 pub enum DataKind {
     /// Small whole numbers, none of them zero, so that a missing tap, channel or bias changes the result; so small that
     /// every partial sum stays below 2^24 and is exact in float32, in whatever order it is added up. PReLU slopes are
-    /// powers of two.
+    /// powers of two. Offsets are whole numbers and halves, elements of a mask halves or ones: all sums are eighths then, and as
+    /// much smaller.
     Integers,
     /// Random numbers from -1 to 1.
     Uniform,
@@ -40,9 +41,11 @@ impl DataKind {
 
 /// Most that sums of whole numbers may reach: every one up to there has a float32 of its own, and 16-bit outputs, which are
 /// rounded once, do not overflow.
-fn exact_up_to(dtype: DType) -> u64 {
-    match dtype {
-        DType::F16 => 60_000,
+fn exact_up_to(problem: &Problem) -> u64 {
+    match (problem.dtype(), problem.op()) {
+        (DType::F16, _) => 60_000,
+        // Of the eighths between them too.
+        (_, Op::DeformConv) => 1 << 21,
         _ => 1 << 24,
     }
 }
@@ -65,6 +68,10 @@ pub struct ProblemData {
     pub slopes: Option<Vec<f32>>,
     /// Of integers.
     pub quantization: Option<QuantizationData>,
+    /// (N, offset_groups · 2 · KH · KW, OH, OW), if the convolution is deformable.
+    pub offset: Option<Vec<f32>>,
+    /// (N, offset_groups · KH · KW, OH, OW), if the convolution has a mask.
+    pub mask: Option<Vec<f32>>,
     /// Whether float32 arithmetic gives the result without any rounding, in any order of addition, so that it must be
     /// equal to the reference.
     pub exact: bool,
@@ -77,7 +84,7 @@ impl ProblemData {
     /// [`Error::TooLarge`] if a tensor does not fit the memory of this machine.
     pub fn generate(problem: &Problem, kind: DataKind, seed: u64) -> Result<Self> {
         let mut source = Source { rng: StdRng::seed_from_u64(seed), kind, range: None };
-        let most = exact_up_to(problem.dtype());
+        let most = exact_up_to(problem);
         let floats = problem.integers().is_none();
         let [input_limit, weight_limit] = factor_limits(problem.sum_length(), most);
         let channels = u64::from(problem.out_channels());
@@ -96,6 +103,8 @@ impl ProblemData {
             })?,
             slopes: problem.slopes_len().map(|count| source.slopes(count)).transpose()?,
             quantization: problem.integers().map(|integers| QuantizationData::generate(problem, integers, kind, seed)),
+            offset: problem.offset_shape().map(|shape| source.offset(shape.elements())).transpose()?,
+            mask: problem.mask_shape().map(|shape| source.mask(shape.elements())).transpose()?,
             exact: floats
                 && kind == DataKind::Integers
                 && largest_sum(problem.sum_length(), input_limit, weight_limit) <= most
@@ -127,6 +136,8 @@ impl ProblemData {
             residual: self.residual.as_deref(),
             slopes: self.slopes.as_deref(),
             quantization: self.quantization.as_ref().map(QuantizationData::borrowed),
+            offset: self.offset.as_deref(),
+            mask: self.mask.as_deref(),
         }
     }
 }
@@ -211,6 +222,33 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Offsets that lead to all parts of the image and beyond its borders; those that are not whole differ much from each other
+    /// in what they make of the neighbours.
+    fn offset(&mut self, length: u64) -> Result<Vec<f32>> {
+        let mut values = reserve("the offset", length)?;
+        for _ in 0..length {
+            values.push(match self.kind {
+                DataKind::Integers => self.rng.random_range(-7..=7_i8) as f32 / 2.0,
+                DataKind::Uniform => self.rng.random_range(-3.0..=3.0),
+                DataKind::Flat => 0.3,
+                DataKind::Positive => self.rng.random(),
+            });
+        }
+        Ok(values)
+    }
+
+    fn mask(&mut self, length: u64) -> Result<Vec<f32>> {
+        const HALVES: [f32; 4] = [0.5, -0.5, 1.0, -1.0];
+        if self.kind != DataKind::Integers {
+            return self.tensor("the mask", length, 1, 0.6);
+        }
+        let mut values = reserve("the mask", length)?;
+        values.extend((0..length).map(|_| HALVES[self.rng.random_range(0..HALVES.len())]));
+        Ok(values)
+    }
+}
+
 fn reserve(what: &'static str, length: u64) -> Result<Vec<f32>> {
     let mut values = Vec::new();
     usize::try_from(length).ok().and_then(|length| values.try_reserve_exact(length).ok()).ok_or_else(|| {
@@ -229,7 +267,13 @@ mod tests {
 
     #[test]
     fn every_tensor_that_the_problem_needs_is_there() {
-        for text in ["n2c4h5w6o6k3p1g2", "n1c3h5w5o4k1:nobias+residual+prelu", "n0c0h5w5o3k3"] {
+        for text in [
+            "n2c4h5w6o6k3p1g2",
+            "n1c3h5w5o4k1:nobias+residual+prelu",
+            "n0c0h5w5o3k3",
+            "n2c4h5w6o6k3p1:deform",
+            "n2c4h5w6o6k3p1:deform:offset_groups=2:mask",
+        ] {
             let problem: Problem = text.parse().unwrap();
             for kind in DataKind::ALL {
                 let data = ProblemData::generate(&problem, kind, 1).unwrap();
@@ -247,7 +291,7 @@ mod tests {
             let largest = |values: &[f32]| values.iter().fold(0.0_f64, |most, &v| most.max(f64::from(v.abs())));
             let addends = data.bias.iter().chain(&data.residual).map(|values| largest(values)).sum::<f64>();
             let sum = problem.sum_length() as f64 * largest(&data.input) * largest(&data.weight) + addends;
-            assert!(sum <= exact_up_to(DType::F32) as f64, "{text}: {sum}");
+            assert!(sum <= exact_up_to(&problem) as f64, "{text}: {sum}");
             for values in [Some(&data.input), Some(&data.weight), data.bias.as_ref(), data.residual.as_ref()] {
                 for &value in values.into_iter().flatten() {
                     assert!(value != 0.0 && value.fract() == 0.0, "{text}: {value}");

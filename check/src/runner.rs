@@ -79,13 +79,15 @@ pub struct Placement {
     pub residual: u64,
     /// Before the output.
     pub output: u64,
+    /// Before the offsets and the mask of a deformable convolution.
+    pub deformation: [u64; 2],
     /// After each of them.
     pub after: u64,
 }
 
 impl Placement {
     /// Everything at the very start of its buffer (with guard zones behind), weights from the host.
-    pub const START: Self = Self { input: 0, weight: None, residual: 0, output: 0, after: 323 };
+    pub const START: Self = Self { input: 0, weight: None, residual: 0, output: 0, deformation: [0, 0], after: 323 };
 
     /// One of many placements: over a run of numbers every remainder of the offset alignment occurs.
     pub const fn numbered(number: u64) -> Self {
@@ -95,6 +97,7 @@ impl Placement {
             weight: if number % 2 == 1 { Some(1 + number * 5 % 67) } else { None },
             residual: 1 + number * 13 % 71,
             output: 1 + number * 11 % 137,
+            deformation: [1 + number * 17 % 73, 1 + number * 3 % 69],
             after: 323,
         }
     }
@@ -150,6 +153,9 @@ impl Runner {
         let upload = |label: &str, values: &[f32], before: u64, dtype: DType| {
             Span::upload(&self.engine, label, values, before, placement.after, dtype)
         };
+        let optional = |label: &str, values: &Option<Vec<f32>>, before: u64| {
+            values.as_deref().map(|values| upload(label, values, before, dtype)).transpose()
+        };
         let output_len = problem.output_len();
         // Read back in whole words.
         let after = output_len + placement.after;
@@ -166,11 +172,9 @@ impl Runner {
                     upload("check weight", &data.weight, before * 4 / dtype.size(), dtype)
                 })
                 .transpose()?,
-            residual: data
-                .residual
-                .as_deref()
-                .map(|values| upload("check residual", values, placement.residual, dtype))
-                .transpose()?,
+            residual: optional("check residual", &data.residual, placement.residual)?,
+            offset: optional("check offset", &data.offset, placement.deformation[0])?,
+            mask: optional("check mask", &data.mask, placement.deformation[1])?,
             output: Span {
                 buffer: self.engine.buffer_from_as("check output", &output, dtype)?,
                 before: placement.output,
@@ -230,6 +234,8 @@ pub struct Stage<'a> {
     input: Span,
     weight: Option<Span>,
     residual: Option<Span>,
+    offset: Option<Span>,
+    mask: Option<Span>,
     output: Span,
     /// What the output buffer holds before each run.
     blank: Buffer,
@@ -252,6 +258,12 @@ impl Stage<'_> {
         let mut buffers = Buffers::new(self.input.slice(), self.output.slice());
         if let Some(residual) = &self.residual {
             buffers = buffers.residual(residual.slice());
+        }
+        if let Some(offset) = &self.offset {
+            buffers = buffers.offset(offset.slice());
+        }
+        if let Some(mask) = &self.mask {
+            buffers = buffers.mask(mask.slice());
         }
         let bound = plan.bind_blocking(weights, &buffers)?;
         let first = self.execute(&bound)?;

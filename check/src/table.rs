@@ -5,6 +5,7 @@
 //! them in minutes on a software adapter. Shaders are compiled per kernel size, stride, dilation and so on, but not per
 //! image size or number of channels, so the long sweeps vary only the latter.
 
+mod deform;
 mod features;
 mod formats;
 mod geometry;
@@ -40,7 +41,7 @@ impl Entry {
 
 /// All named problems, in a fixed order.
 pub fn entries() -> Vec<Entry> {
-    let sections: [fn() -> Vec<Entry>; 25] = [
+    let sections: [fn() -> Vec<Entry>; 26] = [
         features::alone,
         features::pairs,
         sizes::channel_tails,
@@ -63,6 +64,7 @@ pub fn entries() -> Vec<Entry> {
         transposed::lines,
         transposed::images,
         transposed::volumes,
+        deform::deformable,
         formats::layouts,
         formats::halves,
         formats::integers,

@@ -8,15 +8,21 @@ use wgpu_conv::{Activation, AnyPadding, Op, PaddingMode, Parameters};
 
 use crate::tensor_file::shape_text;
 
-/// The parameters of torch.nn.Conv1d to ConvTranspose3d.
+/// The parameters of torch.nn.Conv1d to ConvTranspose3d, and of torchvision.ops.DeformConv2d.
 #[derive(Args)]
 #[command(
-    next_help_heading = "Parameters of torch.nn.Conv1d/2d/3d and ConvTranspose1d/2d/3d (N: one number, or one for each spatial axis with commas: columns; rows,columns; slices,rows,columns)"
+    next_help_heading = "Parameters of torch.nn.Conv1d/2d/3d, ConvTranspose1d/2d/3d and torchvision.ops.DeformConv2d (N: one number, or one for each spatial axis with commas: columns; rows,columns; slices,rows,columns)"
 )]
 pub struct ConvArgs {
     /// A transposed convolution: ConvTranspose1d, 2d or 3d
     #[arg(long)]
     transposed: bool,
+    /// A deformable convolution, DeformConv2d: needs --offset
+    #[arg(long, conflicts_with = "transposed")]
+    deform: bool,
+    /// Deformable: number of groups of input channels with offsets (and mask) of their own
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    offset_groups: u32,
     /// Step between neighbouring outputs; transposed: between the outputs of neighbouring inputs
     #[arg(long, value_name = "N", default_value = "1")]
     stride: Numbers,
@@ -33,7 +39,7 @@ pub struct ConvArgs {
     /// Number of independent groups of channels
     #[arg(long, default_value_t = 1)]
     groups: u32,
-    /// What padded elements hold: zeros, reflect, replicate, circular; transposed: zeros
+    /// What padded elements hold: zeros, reflect, replicate, circular; transposed and deformable: zeros
     #[arg(long, value_name = "MODE", default_value = "zeros", value_parser = parse_mode)]
     padding_mode: PaddingMode,
     /// relu, relu6, clip=MIN,MAX, leaky_relu=SLOPE, prelu, prelu_each, sigmoid, hard_sigmoid=ALPHA,BETA, tanh, silu, gelu,
@@ -57,8 +63,12 @@ impl ConvArgs {
     }
 
     /// The convolution that these flags make of a weight. Lists of a wrong length are left to the library, which says so.
-    pub fn parameters(&self, weight: &[u32], bias: bool) -> Result<Parameters> {
-        let op = if self.transposed { Op::ConvTranspose } else { Op::Conv };
+    pub fn parameters(&self, weight: &[u32], bias: bool, mask: bool) -> Result<Parameters> {
+        let op = match (self.transposed, self.deform) {
+            (true, _) => Op::ConvTranspose,
+            (_, true) => Op::DeformConv,
+            _ => Op::Conv,
+        };
         let plain = Parameters::from_weight_shape(op, weight, self.groups)?;
         let axes = plain.kernel_size.len();
         Ok(Parameters {
@@ -68,6 +78,8 @@ impl ConvArgs {
             dilation: self.dilation.on_each_of(axes),
             padding_mode: self.padding_mode,
             bias,
+            offset_groups: self.offset_groups,
+            mask,
             ..plain
         })
     }
@@ -198,16 +210,19 @@ mod tests {
 
     #[test]
     fn a_weight_is_read_as_the_kind_of_convolution_has_it() {
-        let args = |transposed| {
+        let args = |flags: &[&str]| {
             let command = ConvArgs::augment_args(clap::Command::new("test"));
-            let flags: &[&str] = if transposed { &["test", "--transposed"] } else { &["test"] };
-            let matches = command.get_matches_from(flags.iter().chain(&["--groups", "2", "--output-padding", "1"]));
+            let matches = command.get_matches_from(["test", "--groups", "2"].iter().chain(flags));
             <ConvArgs as clap::FromArgMatches>::from_arg_matches(&matches).unwrap()
         };
-        let forward = args(false).parameters(&[6, 4, 3], true).unwrap();
+        let forward = args(&[]).parameters(&[6, 4, 3], true, false).unwrap();
         assert_eq!((forward.op, forward.in_channels, forward.out_channels), (Op::Conv, 8, 6));
-        let transposed = args(true).parameters(&[6, 4, 3, 5], false).unwrap();
+        let transposed =
+            args(&["--transposed", "--output-padding", "1"]).parameters(&[6, 4, 3, 5], false, false).unwrap();
         assert_eq!((transposed.op, transposed.in_channels, transposed.out_channels), (Op::ConvTranspose, 6, 8));
         assert_eq!((&transposed.output_padding[..], &transposed.kernel_size[..]), (&[1, 1][..], &[3, 5][..]));
+        let deformable = args(&["--deform", "--offset-groups", "4"]).parameters(&[6, 4, 3, 5], false, true).unwrap();
+        assert_eq!((deformable.op, deformable.in_channels, deformable.out_channels), (Op::DeformConv, 8, 6));
+        assert_eq!((deformable.offset_groups, deformable.mask), (4, true));
     }
 }

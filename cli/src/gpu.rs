@@ -114,11 +114,15 @@ impl Prepared {
         let dtype = problem.output_dtype();
         let input = engine.buffer_from_as("input", tensors.input, problem.dtype())?;
         let output = engine.buffer_zeroed_as("output", problem.output_len(), dtype)?;
-        let residual = tensors.residual.map(|data| engine.buffer_from_as("residual", data, dtype)).transpose()?;
+        let optional =
+            |label: &str, data: Option<&[f32]>| data.map(|data| engine.buffer_from_as(label, data, dtype)).transpose();
+        let residual = optional("residual", tensors.residual)?;
+        let offset = optional("offset", tensors.offset)?;
+        let mask = optional("mask", tensors.mask)?;
         let mut buffers = Buffers::new(input.slice(..), output.slice(..));
-        if let Some(residual) = &residual {
-            buffers = buffers.residual(residual.slice(..));
-        }
+        buffers.residual = residual.as_ref().map(|buffer| buffer.slice(..));
+        buffers.offset = offset.as_ref().map(|buffer| buffer.slice(..));
+        buffers.mask = mask.as_ref().map(|buffer| buffer.slice(..));
         let bound = plan.bind_blocking(&weights, &buffers)?;
         Ok(Self { plan, bound, input, output })
     }

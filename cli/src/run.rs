@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use wgpu_conv::{Activation, Epilogue, Parameters, Problem, Tensors, reference};
+use wgpu_conv::{Activation, Epilogue, Parameters, Problem, Shape, Tensors, reference};
 
 use crate::conv_args::ConvArgs;
 use crate::gpu::{self, GpuArgs, KernelArgs, Prepared};
@@ -12,7 +12,7 @@ use crate::tune::TuningArgs;
 
 /// Convolve tensors in .npy or .safetensors files
 ///
-/// All parameters of torch.nn.Conv1d/2d/3d and ConvTranspose1d/2d/3d are flags. The weight's axes say whether it is 1-D,
+/// All parameters of torch.nn.Conv1d/2d/3d, ConvTranspose1d/2d/3d and torchvision.ops.DeformConv2d are flags. The weight's axes say whether it is 1-D,
 /// 2-D or 3-D; in_channels, out_channels and kernel_size follow from it.
 ///
 /// Tensors are float32. A tensor in a .safetensors file is FILE.safetensors:NAME; the name may be left out where the file
@@ -34,6 +34,12 @@ pub struct RunArgs {
     /// Slopes of the activation prelu, (C_out) or (1); of prelu_each, the output's shape without its batch
     #[arg(long, value_name = "FILE")]
     slopes: Option<TensorPath>,
+    /// Offsets of the taps (with --deform), (N, offset_groups · 2 · KH · KW, OH, OW): of each tap down, then to the right
+    #[arg(long, value_name = "FILE")]
+    offset: Option<TensorPath>,
+    /// What the samples are multiplied by (with --deform), (N, offset_groups · KH · KW, OH, OW)
+    #[arg(long, value_name = "FILE")]
+    mask: Option<TensorPath>,
     /// Where the output goes: FILE.npy, FILE.safetensors or FILE.safetensors:NAME
     #[arg(long, value_name = "FILE")]
     output: TensorPath,
@@ -61,6 +67,8 @@ struct Files {
     bias: Option<Tensor>,
     residual: Option<Tensor>,
     slopes: Option<Tensor>,
+    offset: Option<Tensor>,
+    mask: Option<Tensor>,
 }
 
 pub fn run(args: &RunArgs) -> Result<()> {
@@ -125,13 +133,15 @@ impl Files {
             bias: optional(&args.bias, "--bias")?,
             residual: optional(&args.residual, "--residual")?,
             slopes: optional(&args.slopes, "--slopes")?,
+            offset: optional(&args.offset, "--offset")?,
+            mask: optional(&args.mask, "--mask")?,
         })
     }
 
     /// The convolution that the weight and the flags describe.
     fn parameters(&self, args: &RunArgs) -> Result<Parameters> {
         sizes("weight", &self.weight.shape)
-            .and_then(|weight| args.conv.parameters(&weight, self.bias.is_some()))
+            .and_then(|weight| args.conv.parameters(&weight, self.bias.is_some(), self.mask.is_some()))
             .with_context(|| format!("--weight {}", args.weight))
     }
 
@@ -174,6 +184,14 @@ impl Files {
     fn check_shapes(&self, problem: &Problem) -> Result<()> {
         let channels = u64::from(problem.out_channels());
         let output = self.output_shape(problem);
+        // What the convolution does not have is left to the library, which says so.
+        let deformation = |shape: Option<Shape>, tensor: &Option<Tensor>| match (shape, tensor) {
+            (Some(shape), _) => self.without_batch(shape),
+            (None, Some(tensor)) => tensor.shape.clone(),
+            (None, None) => Vec::new(),
+        };
+        let offset = deformation(problem.offset_shape(), &self.offset);
+        let mask = deformation(problem.mask_shape(), &self.mask);
         let slopes = match problem.epilogue().activation {
             Activation::PreluEach => problem.output_shape().iter().skip(1).copied().map(u64::from).collect(),
             _ => vec![channels],
@@ -182,6 +200,8 @@ impl Files {
             ("bias", &self.bias, vec![channels]),
             ("residual", &self.residual, output),
             ("slopes", &self.slopes, slopes),
+            ("offset", &self.offset, offset),
+            ("mask", &self.mask, mask),
         ] {
             if let Some(tensor) = tensor {
                 let [actual, wanted] = [&tensor.shape, &required].map(|shape| shape_text(shape));
@@ -193,8 +213,12 @@ impl Files {
 
     /// As PyTorch has it: without a batch axis where the input has none.
     fn output_shape(&self, problem: &Problem) -> Vec<u64> {
-        let left_out = usize::from(self.has_no_batch());
-        problem.output_shape().iter().skip(left_out).copied().map(u64::from).collect()
+        self.without_batch(problem.output_shape())
+    }
+
+    /// A shape whose batch is left out where the input has none.
+    fn without_batch(&self, shape: Shape) -> Vec<u64> {
+        shape.iter().skip(usize::from(self.has_no_batch())).copied().map(u64::from).collect()
     }
 
     fn tensors(&self) -> Tensors<'_> {
@@ -208,6 +232,8 @@ impl Files {
             residual: optional(&self.residual),
             slopes: optional(&self.slopes),
             quantization: None,
+            offset: optional(&self.offset),
+            mask: optional(&self.mask),
         }
     }
 }

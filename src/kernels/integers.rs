@@ -1,7 +1,7 @@
 //! Host side of the programs around a convolution of integers: `quads_of_input.wgsl`, `window_sums.wgsl` and
 //! `requantize.wgsl`.
 
-use super::{ACTIVATION, COMMON, QUADS, Source, TENSORS_QUADS, joined};
+use super::{ACTIVATION, COMMON, INPUT_QUADS, QUADS, Source, joined};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::integers::Integers;
@@ -29,7 +29,7 @@ pub(crate) fn quads_source(input: DType) -> Result<String> {
 
 /// The WGSL that adds up windows of the input, a whole module.
 pub(crate) fn window_sums_source() -> Result<String> {
-    let files = [COMMON, QUADS, TENSORS_QUADS, include_str!("../../shaders/window_sums.wgsl")];
+    let files = [COMMON, QUADS, INPUT_QUADS, include_str!("../../shaders/window_sums.wgsl")];
     generic(joined(files.into_iter()), None)
 }
 

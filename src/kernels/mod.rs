@@ -16,10 +16,15 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::lowered::{self, Lowered};
 use crate::params::activation_code;
+use crate::prepare::Prepare;
 use crate::problem::Problem;
 use crate::ranges;
 use crate::shader::{Constant, Source, unrolled};
 use crate::weights::Packing;
+pub(crate) use integers::{
+    INTEGERS_WORKGROUP, quads_source, requantize_params, requantize_source, requantize_workgroups, window_params,
+    window_sums_source, windows,
+};
 use prices::Prices;
 pub(crate) use tiling::{Depth, Part, Tiling};
 
@@ -256,12 +261,16 @@ impl Choice {
         ] {
             check_limit(what, limit, required.into(), actual.into())?;
         }
-        for (what, bytes) in [
-            ("the input", first.element_size().saturating_mul(first.input_len)),
+        let read = match &first.prepare {
+            None => vec![("the input", first.element_size() * first.input_len)],
+            // The first pass has as much to prepare as any.
+            Some(prepare) => prepare.reads().into_iter().chain([(prepare.name(), prepare.bytes())]).collect(),
+        };
+        for (what, bytes) in read.into_iter().chain([
             ("the output", first.element_size().saturating_mul(first.output_len)),
             ("the packed weight", self.packing().bytes(passes)),
             ("the workspace", self.workspace(passes)),
-        ] {
+        ]) {
             check_limit(what, "max_storage_buffer_binding_size", bytes, binding)?;
         }
         let packed = self.packing().bytes(passes) / first.element_size();
@@ -304,7 +313,8 @@ impl Choice {
         let recipe = self.kernel.recipe();
         let Build { aliasing, split, partial, storage } = *build;
         let output = if partial && storage != Storage::Quads { Storage::Words } else { storage };
-        let mut source = module(storage, output, recipe.source())?;
+        let input = pass.prepare.as_ref().map_or(storage, Prepare::storage);
+        let mut source = module(input, storage, output, recipe.source())?;
         if recipe.generic(self.variant) {
             source.set(&[("GENERIC", true.into()), ("INPUT_DENSE", false.into()), ("OUTPUT_DENSE", false.into())])?;
         } else {
@@ -389,13 +399,18 @@ impl Storage {
     }
 }
 
-/// A module that reads tensors of one kind and writes an output of another.
-fn module(tensors: Storage, output: Storage, main: &str) -> Result<Source> {
-    let enable = if [tensors, output].contains(&Storage::Halves) { "enable f16;" } else { "" };
+/// A module that reads an input of one kind, a weight and a residual of another, and writes an output of a third.
+fn module(input: Storage, tensors: Storage, output: Storage, main: &str) -> Result<Source> {
+    let enable = if [input, tensors, output].contains(&Storage::Halves) { "enable f16;" } else { "" };
+    let input_file = match input {
+        Storage::Words | Storage::Halves => include_str!("../../shaders/input.wgsl"),
+        Storage::PackedHalves => include_str!("../../shaders/input_packed.wgsl"),
+        Storage::Quads => INPUT_QUADS,
+    };
     let (numbers, tensors_file) = match tensors {
         Storage::Words | Storage::Halves => (FLOATS, include_str!("../../shaders/tensors.wgsl")),
         Storage::PackedHalves => (FLOATS, include_str!("../../shaders/tensors_packed.wgsl")),
-        Storage::Quads => (QUADS, TENSORS_QUADS),
+        Storage::Quads => (QUADS, include_str!("../../shaders/tensors_quads.wgsl")),
     };
     let half = include_str!("../../shaders/half.wgsl");
     let epilogue = [ACTIVATION, include_str!("../../shaders/epilogue.wgsl")];
@@ -405,21 +420,20 @@ fn module(tensors: Storage, output: Storage, main: &str) -> Result<Source> {
         Storage::PackedHalves => [half, include_str!("../../shaders/output_packed.wgsl"), epilogue[0], epilogue[1]],
         Storage::Quads => [include_str!("../../shaders/sums.wgsl"), "", "", ""],
     };
-    let mut source = joined([enable, COMMON, numbers, tensors_file].into_iter().chain(output_files).chain([main]));
+    let files = [enable, COMMON, numbers, input_file, tensors_file];
+    let mut source = joined(files.into_iter().chain(output_files).chain([main]));
+    if input == Storage::Halves {
+        source.set_types(&[("InputElement", "f16")])?;
+    }
     if tensors == Storage::Halves {
-        source.set_types(&[
-            ("InputElement", "f16"),
-            ("ResidualElement", "f16"),
-            ("WeightElement", "f16"),
-            ("WeightVector", "vec4<f16>"),
-        ])?;
+        source.set_types(&[("ResidualElement", "f16"), ("WeightElement", "f16"), ("WeightVector", "vec4<f16>")])?;
     }
     Ok(source)
 }
 
 const FLOATS: &str = include_str!("../../shaders/floats.wgsl");
 const QUADS: &str = include_str!("../../shaders/quads.wgsl");
-const TENSORS_QUADS: &str = include_str!("../../shaders/tensors_quads.wgsl");
+const INPUT_QUADS: &str = include_str!("../../shaders/input_quads.wgsl");
 
 /// One module of these files; empty ones are left out.
 fn joined<'a>(files: impl Iterator<Item = &'a str>) -> Source {
@@ -462,7 +476,7 @@ pub(crate) struct Aliasing {
 
 /// The WGSL that adds up partial sums and applies the epilogue, a whole module.
 pub(crate) fn reduce_source(pass: &Lowered, residual: Access, storage: Storage) -> Result<String> {
-    let mut source = module(storage, storage, include_str!("../../shaders/reduce.wgsl"))?;
+    let mut source = module(storage, storage, storage, include_str!("../../shaders/reduce.wgsl"))?;
     let same_order = pass.output_steps == pass.workspace_steps();
     source.set(&[
         ("DEEP", pass.is_deep().into()),
@@ -497,8 +511,8 @@ pub(crate) fn pack_source(packing: Packing, dtype: DType) -> Result<String> {
 }
 
 /// The WGSL of a kernel for a problem as it is handed to wgpu: a whole module, and nothing else. Part 0 is the
-/// convolution, part 1 the program that packs its weight, part 2 of a variant that splits sums their addition; then the other
-/// convolutions of a problem that takes several. Needs no adapter. Without a name, the kernel's first variant that takes the
+/// convolution, part 1 the program that packs its weight, part 2 of a variant that splits sums their addition; then, of a
+/// deformable convolution, the program that samples its input; then the other convolutions of a problem that takes several. Needs no adapter. Without a name, the kernel's first variant that takes the
 /// problem on a device of WebGPU's default limits.
 ///
 /// # Errors
@@ -544,6 +558,9 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
             if partial {
                 modules.push(reduce_source(pass, Access::Separate, build.storage)?);
             }
+            if let Some(prepare) = &pass.prepare {
+                modules.push(prepare.source()?);
+            }
         }
     }
     match modules.get(part as usize) {
@@ -552,7 +569,7 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
             what: "part",
             name: part.to_string(),
             known: format!(
-                "0 to {}: the convolution, the packing of its weight, where sums are split their addition, further convolutions",
+                "0 to {}: the convolution, the packing of its weight, where sums are split their addition, of a deformable one the sampling, further convolutions",
                 modules.len() - 1
             ),
         }),
@@ -564,5 +581,5 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) fn common_source_for_tests() -> String {
-    module(Storage::Words, Storage::Words, "").map(Source::finish).unwrap_or_default()
+    module(Storage::Words, Storage::Words, Storage::Words, "").map(Source::finish).unwrap_or_default()
 }

@@ -8,6 +8,7 @@ use crate::dtype::DType;
 use crate::epilogue::Activation;
 use crate::layout::{Layout, WeightLayout};
 use crate::problem::Problem;
+use crate::shape::Shape;
 use crate::tensors::Tensors;
 
 /// A problem's tensors in the order (N, C, spatial…) and (first, second, kernel…).
@@ -18,6 +19,8 @@ pub(super) struct Planar<'a> {
     weight: Cow<'a, [f32]>,
     residual: Option<Cow<'a, [f32]>>,
     slopes: Option<Cow<'a, [f32]>>,
+    offset: Option<Cow<'a, [f32]>>,
+    mask: Option<Cow<'a, [f32]>>,
 }
 
 impl<'a> Planar<'a> {
@@ -46,12 +49,17 @@ impl<'a> Planar<'a> {
                 Cow::Owned(swapped(&rows, [first, taps, second]))
             }
         };
+        let optional = |data: Option<&'a [f32]>, shape: Option<Shape>| {
+            data.zip(shape).map(|(data, shape)| planar(data, shape.five()))
+        };
         Self {
             problem: *problem,
             given: *given,
             input: planar(given.input, problem.input_shape().five()),
             weight,
-            residual: given.residual.map(|residual| planar(residual, problem.output_shape().five())),
+            residual: optional(given.residual, Some(problem.output_shape())),
+            offset: optional(given.offset, problem.offset_shape()),
+            mask: optional(given.mask, problem.mask_shape()),
             slopes: given.slopes.map(|slopes| match (problem.layout(), problem.epilogue().activation) {
                 (Layout::Nhwc, Activation::PreluEach) => {
                     let [_, channels, pixels] = three(problem.output_shape().five());
@@ -73,6 +81,8 @@ impl<'a> Planar<'a> {
             weight: &self.weight,
             residual: self.residual.as_deref(),
             slopes: self.slopes.as_deref(),
+            offset: self.offset.as_deref(),
+            mask: self.mask.as_deref(),
             ..self.given
         }
     }

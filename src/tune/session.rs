@@ -309,6 +309,8 @@ struct Stage<'a> {
     trial: &'a Trial,
     input: wgpu::Buffer,
     residual: Option<wgpu::Buffer>,
+    offset: Option<wgpu::Buffer>,
+    mask: Option<wgpu::Buffer>,
     /// The output and its guard.
     output: wgpu::Buffer,
     blank: wgpu::Buffer,
@@ -317,21 +319,23 @@ struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     fn new(engine: &'a Engine, problem: &'a Problem, trial: &'a Trial) -> Result<Self> {
-        let residual = trial.residual.as_ref();
         // Where the largest buffer is just large enough, there is no guard.
         let dtype = problem.output_dtype();
         let fits = dtype.size() * (problem.output_len() + GUARD) <= engine.capabilities().limits.max_buffer_size;
         let length = problem.output_len() + if fits { GUARD } else { 0 };
         let words = (dtype.size() * length).div_ceil(4);
+        let optional = |label: &str, data: &Option<Vec<f32>>| {
+            data.as_ref().map(|data| engine.buffer_from_as(label, data, dtype)).transpose()
+        };
         let piece = vec![f32::from_bits(BLANK); words.min(BLANK_PIECE) as usize];
         Ok(Self {
             engine,
             problem,
             trial,
             input: engine.buffer_from_as("wgpu-conv: tuning input", &trial.input, problem.dtype())?,
-            residual: residual
-                .map(|data| engine.buffer_from_as("wgpu-conv: tuning residual", data, dtype))
-                .transpose()?,
+            residual: optional("wgpu-conv: tuning residual", &trial.residual)?,
+            offset: optional("wgpu-conv: tuning offset", &trial.offset)?,
+            mask: optional("wgpu-conv: tuning mask", &trial.mask)?,
             output: engine.buffer_zeroed_as("wgpu-conv: tuning output", length, dtype)?,
             blank: engine.buffer_from("wgpu-conv: tuning blank", &piece)?,
             weights: HashMap::new(),
@@ -350,6 +354,8 @@ impl<'a> Stage<'a> {
         let output = self.output.slice(..self.problem.output_dtype().size() * self.problem.output_len());
         let mut buffers = Buffers::new(self.input.slice(..), output);
         buffers.residual = self.residual.as_ref().map(|buffer| buffer.slice(..));
+        buffers.offset = self.offset.as_ref().map(|buffer| buffer.slice(..));
+        buffers.mask = self.mask.as_ref().map(|buffer| buffer.slice(..));
         let binding = plan.bind(&weights, &buffers);
         binding.await
     }

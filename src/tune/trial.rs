@@ -78,6 +78,8 @@ pub(super) struct Trial {
     slopes: Option<Vec<f32>>,
     /// Of integers, which have one.
     whole_bias: Option<Vec<i32>>,
+    pub offset: Option<Vec<f32>>,
+    pub mask: Option<Vec<f32>>,
     /// Which outputs `expected` is about; all of them if there is no list.
     sample: Option<Vec<u64>>,
     expected: Reference,
@@ -106,11 +108,12 @@ impl Trial {
         let residual = optional(needs.residual, "the residual", problem.output_len(), ADDEND)?;
         // Times 1 or 2 is exact, however large the sum.
         let slopes = optional(needs.slopes.is_some(), "the slopes", needs.slopes.unwrap_or(0), 2)?;
-        let whole_bias = problem.integers().map(|_| {
-            let count = if problem.bias() { channels } else { 0 };
-            random.tensor("the bias", count, ADDEND).map(|bias| bias.into_iter().map(|number| number as i32).collect())
-        });
-        let whole_bias = whole_bias.transpose()?;
+        let count = if problem.bias() { channels } else { 0 };
+        let whole_bias = optional(problem.integers().is_some(), "the bias", count, ADDEND)?;
+        let whole_bias = whole_bias.map(|bias| bias.into_iter().map(|number| number as i32).collect());
+        // Whole offsets of up to two elements, and a mask that only changes signs: samples are elements of the input.
+        let offset = optional(needs.offset, "the offsets", problem.offset_len(), 2)?;
+        let mask = optional(needs.mask, "the mask", problem.mask_len(), 1)?;
         let mut trial = Self {
             dtype: problem.output_dtype(),
             input: random.tensor("the input", problem.input_len(), limit.unwrap_or(1))?,
@@ -119,6 +122,8 @@ impl Trial {
             residual,
             slopes,
             whole_bias,
+            offset,
+            mask,
             sample: None,
             expected: Reference { values: Vec::new(), bounds: Vec::new() },
             verified: String::new(),
@@ -162,6 +167,8 @@ impl Trial {
             residual: self.residual.as_deref(),
             slopes: self.slopes.as_deref(),
             quantization: self.quantization(),
+            offset: self.offset.as_deref(),
+            mask: self.mask.as_deref(),
         }
     }
 

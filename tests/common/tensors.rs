@@ -12,6 +12,8 @@ pub struct Data {
     pub bias: Option<Vec<f32>>,
     pub residual: Option<Vec<f32>>,
     pub slopes: Option<Vec<f32>>,
+    pub offset: Option<Vec<f32>>,
+    pub mask: Option<Vec<f32>>,
 }
 
 impl Data {
@@ -32,7 +34,9 @@ impl Data {
             weight: draw(problem.weight_len()),
             bias: problem.bias().then(|| draw(channels)),
             residual: problem.epilogue().residual.then(|| draw(problem.output_len())),
-            slopes: problem.slopes_len().map(draw),
+            slopes: problem.slopes_len().map(&mut draw),
+            offset: problem.offset_shape().map(|shape| draw(shape.elements())),
+            mask: problem.mask_shape().map(|shape| draw(shape.elements())),
         }
     }
 
@@ -44,6 +48,8 @@ impl Data {
             residual: self.residual.as_deref(),
             slopes: self.slopes.as_deref(),
             quantization: None,
+            offset: self.offset.as_deref(),
+            mask: self.mask.as_deref(),
         }
     }
 

@@ -215,6 +215,8 @@ fn tensor_case(
         residual: floats("residual", residual)?,
         slopes: None,
         quantization: quantized.as_ref().map(|(_, data)| data.clone()),
+        offset: None,
+        mask: None,
         exact: false,
     };
     let shape = |tensor: &FileTensor| json!(tensor.shape);
