@@ -38,6 +38,8 @@ pub(super) fn refusals(folder: &Path, json: &str) -> Result<Vec<SuiteCase>> {
             weight: entry.value("weight_shape")?.clone(),
             bias: entry.optional("bias_shape").cloned(),
             residual: entry.optional("residual_shape").cloned(),
+            offset: entry.optional("offset_shape").cloned(),
+            mask: entry.optional("mask_shape").cloned(),
         };
         let described = activation.and_then(|activation| describe::describe(entry.map, kind, &shapes, activation));
         Ok(Content::Refusal(described.map(|described| described.problem)))
@@ -125,6 +127,7 @@ impl Entry<'_> {
         let op = match name {
             "conv" => Some(Op::Conv),
             "conv_transpose" => Some(Op::ConvTranspose),
+            "deform_conv" => Some(Op::DeformConv),
             _ => None,
         };
         let dimensions = self.value("spatial_dims")?;
@@ -188,6 +191,8 @@ fn tensor_case(
     let weight = entry.tensor(file, "weight")?;
     let bias = entry.optional_tensor(file, "bias")?;
     let residual = entry.optional_tensor(file, "residual")?;
+    let offset = entry.optional_tensor(file, "offset")?;
+    let mask = entry.optional_tensor(file, "mask")?;
     let expected = entry.tensor(file, "expected")?;
     let expected_values = expected.to_f64().ok_or_else(|| {
         entry.error(format!("the expected tensor has dtype {:?}; it must be F16, F32 or F64", expected.dtype))
@@ -201,13 +206,19 @@ fn tensor_case(
         bias: floats("bias", bias)?,
         residual: floats("residual", residual)?,
         slopes: None,
-        offset: None,
-        mask: None,
+        offset: floats("offset", offset)?,
+        mask: floats("mask", mask)?,
         exact: false,
     };
     let shape = |tensor: &FileTensor| json!(tensor.shape);
-    let shapes =
-        Shapes { input: shape(input), weight: shape(weight), bias: bias.map(shape), residual: residual.map(shape) };
+    let shapes = Shapes {
+        input: shape(input),
+        weight: shape(weight),
+        bias: bias.map(shape),
+        residual: residual.map(shape),
+        offset: offset.map(shape),
+        mask: mask.map(shape),
+    };
     let described = activation
         .and_then(|activation| describe::describe(entry.map, kind, &shapes, activation))
         .and_then(|described| {
@@ -250,7 +261,7 @@ fn shape_content(
             input: list("input", [batch, field("cin")]),
             weight: list("kernel", outer.clone()),
             bias: Some(json!([field("cout")])),
-            residual: None,
+            ..Shapes::default()
         };
         Ok(describe::describe(entry.map, kind, &shapes, activation.clone())?.problem)
     };
@@ -306,7 +317,7 @@ mod tests {
             case("row", json!({})),
             // Length 3, spread over 4 by the two taps, of which padding leaves out the first.
             case("transposed", json!({"op": "conv_transpose", "output_padding": [0]})),
-            case("other op", json!({"op": "deform_conv"})),
+            case("other op", json!({"op": "conv_integer"})),
             case("other rank", json!({"spatial_dims": 4})),
             case("other dtype", json!({"dtype": "float64", "input": "absent"})),
         ]);
@@ -329,7 +340,7 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(skipped, ["deform_conv 1 float32", "conv 4 float32", "conv 1 float64"]);
+        assert_eq!(skipped, ["conv_integer 1 float32", "conv 4 float32", "conv 1 float64"]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) fn deformable() -> Vec<Entry> {
         ("no-images", "n0c4h5w6o6k3p1", ":mask"),
         ("no-input-channels", "n2c0h5w6o6k3p1", ":mask"),
         ("channels-17-to-33", "n1c17h5w7o33k3p1", ":mask"),
-        ("long-sums", "n1c520h4w4o5k3p1", ":mask"),
+        ("long-sums", "n1c520h3w4o5k3p1", ":mask"),
         ("channels-last", "n2c6h9w10o6k3p1g2", ":offset_groups=3:mask:nhwc"),
         ("channels-last-ohwi", "n2c6h9w10o6k3p1g2", ":offset_groups=3:mask:nhwc:ohwi"),
         ("channels-last-hwio", "n2c6h9w10o6k3p1g2", ":offset_groups=3:mask:nhwc:hwio"),
@@ -43,8 +43,7 @@ pub(super) fn deformable() -> Vec<Entry> {
         ("prelu", "n1c4h9w10o6k3p1g2", ":nobias+prelu"),
         ("everything", "n2c12h9w8o6k3x2s2x1p0,1,2,1d2x1g2", ":offset_groups=4:mask:nobias+residual+gelu"),
     ];
-    let entry = |(name, sizes, rest): (&str, &str, &str)| {
-        Entry::new(format!("deform-{name}"), format!("{sizes}:deform{rest}"))
-    };
+    let entry =
+        |(name, sizes, rest): (&str, &str, &str)| Entry::new(format!("deform-{name}"), format!("{sizes}:deform{rest}"));
     rows.into_iter().map(entry).collect()
 }
