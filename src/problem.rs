@@ -758,7 +758,7 @@ impl Problem {
         if self.offset_groups == 0 {
             return wrong("offset_groups", "0".into(), "at least 1");
         }
-        if self.in_channels % self.offset_groups != 0 {
+        if !self.in_channels.is_multiple_of(self.offset_groups) {
             let required = format!("a divisor of in_channels, which is {}", self.in_channels);
             return wrong("offset_groups", self.offset_groups.to_string(), &required);
         }

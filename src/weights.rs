@@ -261,6 +261,9 @@ impl std::fmt::Display for Key {
             with(self.bias),
             self.slopes.map_or("without".into(), |count| format!("with {count}"))
         )?;
+        if self.op == Op::DeformConv {
+            write!(f, ", deformable")?;
+        }
         match &self.strides {
             Some([stride, dilation]) => write!(f, ", transposed with stride {stride:?} and dilation {dilation:?}"),
             None => Ok(()),

@@ -200,6 +200,8 @@ fn extreme_numbers_are_counted_or_refused() {
             groups,
             bias: true,
             padding_mode: PaddingMode::Zeros,
+            offset_groups: 1,
+            mask: false,
         };
         let input = [vec![batch, channels], list(size)].concat();
         match Problem::from_parameters(&parameters, &input) {

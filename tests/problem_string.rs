@@ -5,7 +5,7 @@ mod problems;
 
 use std::collections::BTreeSet;
 
-use problems::{any_activation, any_problem, in_any_format, integer_problem};
+use problems::{Case, any_activation, any_problem, in_any_format, integer_problem, or_deformable};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -80,6 +80,9 @@ fn slip() -> impl Strategy<Value = Slip> {
         "valid",
         ":circular",
         ":transposed",
+        ":deform",
+        ":offset_groups=2",
+        ":mask",
         "=1x0",
         ":nobias",
         "+residual",
@@ -102,6 +105,10 @@ fn slip() -> impl Strategy<Value = Slip> {
             .prop_map(|(place, piece)| Slip::Put { place, piece: piece.into() }),
         place().prop_map(|place| Slip::Cut { place }),
     ]
+}
+
+fn anything() -> impl Strategy<Value = Case> {
+    in_any_format(or_deformable(any_problem(1 << 40), 1 << 40, any_activation()))
 }
 
 fn apply(text: &str, slip: &Slip) -> String {
@@ -128,7 +135,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
     #[test]
-    fn random_problems_read_back(case in in_any_format(any_problem(1 << 40))) {
+    fn random_problems_read_back(case in anything()) {
         check_round_trip(&case.0)?;
     }
 
@@ -158,6 +165,8 @@ proptest! {
             groups: 1,
             bias: true,
             padding_mode: PaddingMode::Zeros,
+            offset_groups: 1,
+            mask: false,
         };
         let input = [vec![few(20), parameters.in_channels], list(15)].concat();
         if let Ok(problem) = Problem::from_parameters(&parameters, &input) {
@@ -174,7 +183,7 @@ proptest! {
     }
 
     #[test]
-    fn fields_may_stand_in_any_order(case in in_any_format(any_problem(1 << 40)), seed in any::<prop::sample::Index>()) {
+    fn fields_may_stand_in_any_order(case in anything(), seed in any::<prop::sample::Index>()) {
         let text = case.0.to_string();
         let end = text.find([':', '+']).unwrap_or(text.len());
         let (sizes, options) = text.split_at(end);
@@ -206,7 +215,7 @@ proptest! {
     fn text_that_looks_right_is_read_or_refused(
         text in "c[1-9](z[1-9])?(h[1-9][0-9]{0,9})?w[1-9][0-9]?o[1-9]k[1-4](x[0-9]{1,2}){0,2}\
                  (n[0-9]{1,5}|g[1-3]|[sd][0-9]{1,5}(x[1-9]){0,2}|p(same|samelower|valid|[0-9]{1,3}(,[0-9]){0,6})){0,4}\
-                 (:(zeros|reflect|nobias|x|transposed(=[0-9](x[0-3]){0,2})?)){0,2}(\\+(residual|relu|clip=[0-9],[0-9.]{1,3}|elu=-?[0-9]|gelu)){0,2}"
+                 (:(zeros|reflect|nobias|x|deform|mask|offset_groups=[0-9]|transposed(=[0-9](x[0-3]){0,2})?)){0,2}(\\+(residual|relu|clip=[0-9],[0-9.]{1,3}|elu=-?[0-9]|gelu)){0,2}"
     ) {
         if let Some(problem) = read(&text)? {
             check_round_trip(&problem)?;
@@ -214,7 +223,7 @@ proptest! {
     }
 
     #[test]
-    fn slips_are_read_or_refused(case in in_any_format(any_problem(1 << 40)), slips in prop::collection::vec(slip(), 1..4)) {
+    fn slips_are_read_or_refused(case in anything(), slips in prop::collection::vec(slip(), 1..4)) {
         let text = slips.iter().fold(case.0.to_string(), |text, slip| apply(&text, slip));
         if let Some(problem) = read(&text)? {
             check_round_trip(&problem)?;

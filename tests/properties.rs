@@ -16,7 +16,7 @@ use wgpu_conv::{Op, Problem, Result};
 use wgpu_conv_check::runner::judge;
 use wgpu_conv_check::{DataKind, Placement, ProblemData, Runner, Unit};
 
-use problems::{Case, any_problem, in_any_format, integer_problem};
+use problems::{Case, any_activation, any_problem, in_any_format, integer_activation, integer_problem, or_deformable};
 
 /// Keeps a case to milliseconds on a software adapter.
 const MAX_MACS: u64 = 60_000;
@@ -84,26 +84,34 @@ fn check(cases: u32, generic: bool, problems: impl Strategy<Value = Case>, kind:
     }
 }
 
+fn integers() -> impl Strategy<Value = Case> {
+    in_any_format(or_deformable(integer_problem(MAX_MACS), MAX_MACS, integer_activation()))
+}
+
+fn anything() -> impl Strategy<Value = Case> {
+    in_any_format(or_deformable(any_problem(MAX_MACS), MAX_MACS, any_activation()))
+}
+
 fn floats() -> impl Strategy<Value = DataKind> {
     prop::sample::select(vec![DataKind::Uniform, DataKind::Flat, DataKind::Positive])
 }
 
 #[test]
 fn integers_are_exact_on_generic_variants() {
-    check(400, true, in_any_format(integer_problem(MAX_MACS)), Just(DataKind::Integers));
+    check(400, true, integers(), Just(DataKind::Integers));
 }
 
 #[test]
 fn integers_are_exact_on_specialised_variants() {
-    check(40, false, in_any_format(integer_problem(MAX_MACS)), Just(DataKind::Integers));
+    check(40, false, integers(), Just(DataKind::Integers));
 }
 
 #[test]
 fn floats_are_within_their_bound_on_generic_variants() {
-    check(250, true, in_any_format(any_problem(MAX_MACS)), floats());
+    check(250, true, anything(), floats());
 }
 
 #[test]
 fn floats_are_within_their_bound_on_specialised_variants() {
-    check(30, false, in_any_format(any_problem(MAX_MACS)), floats());
+    check(30, false, anything(), floats());
 }

@@ -82,3 +82,48 @@ fn too_many_passes_are_refused() {
     let refusal = passes(&"n1c1h3w3o1k3s65x64:transposed".parse().unwrap()).unwrap_err();
     assert!(refusal.contains("4160") && refusal.contains("4096"), "{refusal}");
 }
+
+#[test]
+fn samples_of_a_batch_are_a_few_images_at_a_time() {
+    // 9 · 2^20 samples an image: three images are below 2^25.
+    for (batch, images) in [(0, vec![0]), (1, vec![1]), (3, vec![3]), (4, vec![3, 1]), (8, vec![3, 3, 2])] {
+        let all = lower(&format!("n{batch}c1h1024w1024o2k3p1:deform"));
+        assert_eq!(all.iter().map(|pass| pass.batch).collect::<Vec<_>>(), images);
+        let mut first = 0;
+        for (number, pass) in all.iter().enumerate() {
+            let Some(Prepare::Sample(sampling)) = pass.prepare else { panic!("it is deformable") };
+            assert_eq!((sampling.first_image, sampling.images), (first, pass.batch));
+            assert_eq!((pass.first_output, pass.same_weight), (u64::from(first) << 21, number > 0));
+            assert_eq!((pass.input_len, pass.sum_length()), (u64::from(pass.batch) * 9 << 20, 9));
+            first += pass.batch;
+        }
+    }
+    // A single image may have more.
+    assert_eq!(lower("n2c64h1024w1024o2k3p1:deform").len(), 2);
+    let refusal = passes(&"n4097c64h1024w1024o2k3p1:deform".parse().unwrap()).unwrap_err();
+    assert!(refusal.contains("4097") && refusal.contains("603979776") && refusal.contains("4096"), "{refusal}");
+}
+
+/// Whatever the order of the weight, a column meets the weight of its channel and tap.
+#[test]
+fn columns_follow_the_weight() {
+    for layout in ["oihw", "ohwi", "hwio"] {
+        let problem: Problem = format!("n1c6h4w4o4k2x3g2:deform:{layout}").parse().unwrap();
+        let pass = lower(&problem.to_string())[0];
+        let Some(Prepare::Sample(sampling)) = pass.prepare else { panic!("it is deformable") };
+        let plain: Problem = problem.to_string().replace(":deform", "").parse().unwrap();
+        let expected = lower(&plain.to_string())[0].weight;
+        let mut columns = Vec::new();
+        for (channel, tap) in (0..3).flat_map(|channel| (0..6).map(move |tap| (channel, tap))) {
+            let column = channel * sampling.channel_columns + tap * sampling.tap_columns;
+            columns.push(column);
+            let [row, of_row] = [i64::from(tap / 3), i64::from(tap % 3)];
+            let place =
+                i64::from(channel) * expected.inputs as i64 + row * expected.taps[1] + of_row * expected.taps[2];
+            assert_eq!(u64::from(column) * pass.weight.inputs, place as u64, "{layout}");
+        }
+        columns.sort_unstable();
+        assert_eq!(columns, (0..18).collect::<Vec<_>>());
+        assert_eq!((pass.weight.groups, pass.weight.outputs), (expected.groups, expected.outputs), "{layout}");
+    }
+}

@@ -63,7 +63,11 @@ impl Case {
     /// Everything made for this plan: the bound convolution and its output. (No residual.)
     pub fn bind(&self, plan: &Plan, engine: &Engine) -> (Bound, wgpu::Buffer) {
         let (input, output) = (self.input(engine), self.output(engine));
-        let buffers = Buffers::new(input.slice(..), output.slice(..));
+        let own = |data: &Option<Vec<f32>>| data.as_ref().map(|data| engine.buffer_from("test", data).unwrap());
+        let (offset, mask) = (own(&self.data.offset), own(&self.data.mask));
+        let mut buffers = Buffers::new(input.slice(..), output.slice(..));
+        buffers.offset = offset.as_ref().map(|buffer| buffer.slice(..));
+        buffers.mask = mask.as_ref().map(|buffer| buffer.slice(..));
         (plan.bind_blocking(&self.weights(plan), &buffers).unwrap(), output)
     }
 

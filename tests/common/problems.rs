@@ -1,6 +1,6 @@
 //! Random problems for property tests (proptest). In a test file: `#[path = "common/problems.rs"] mod problems;`.
 //!
-//! Every draw is a valid problem of one to three spatial axes, a convolution or a transposed one: what does not fit together
+//! Every draw is a valid problem of one to three spatial axes, a convolution, a transposed or (of two axes) a deformable one: what does not fit together
 //! (a kernel larger than the padded image, more padding than the mode can supply or than a transposed convolution has
 //! outputs, too much work) is mended, not thrown away, so nothing is rejected and a failing case shrinks towards two axes, one
 //! channel, one pixel and a 1×1 kernel.
@@ -40,6 +40,16 @@ pub fn integer_problem_of(op: Op, max_macs: u64) -> impl Strategy<Value = Case> 
     problem_with(max_macs, Just(op), integer_activation())
 }
 
+/// One problem in eight is deformable; [`any_problem`] draws none of those.
+pub fn or_deformable(
+    problems: impl Strategy<Value = Case> + 'static,
+    max_macs: u64,
+    activation: impl Strategy<Value = Activation> + 'static,
+) -> impl Strategy<Value = Case> {
+    // On the heap: the stack of a test's thread does not hold both.
+    prop_oneof![7 => problems.boxed(), 1 => problem_with(max_macs, Just(Op::DeformConv), activation).boxed()]
+}
+
 fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![5 => Just(Op::Conv), 3 => Just(Op::ConvTranspose)]
 }
@@ -59,14 +69,34 @@ pub fn problem_with(
         2 => (outer_axis(), outer_axis(), axis()).prop_map(|(slices, rows, columns)| vec![slices, rows, columns]),
     ];
     let options = (padding_kind(), padding_mode(), any::<bool>(), any::<bool>());
-    (op, sizes, axes, options, activation).prop_map(move |(op, sizes, axes, options, activation)| {
-        let (batch, in_per_group, out_per_group, groups) = sizes;
-        let (padding, mode, bias, residual) = options;
-        // Transposed convolutions know no other mode.
-        let mode = if op == Op::ConvTranspose { PaddingMode::Zeros } else { mode };
-        Draw { op, batch, in_per_group, out_per_group, groups, axes, padding, mode, bias, residual, activation }
+    let deformation = (any::<prop::sample::Index>(), any::<bool>());
+    (op, sizes, axes, options, deformation, activation).prop_map(
+        move |(op, sizes, mut axes, options, (offset_groups, mask), activation)| {
+            let (batch, in_per_group, out_per_group, groups) = sizes;
+            let (padding, mode, bias, residual) = options;
+            // The others know no other mode.
+            let mode = if op == Op::Conv { mode } else { PaddingMode::Zeros };
+            let deformation = (op == Op::DeformConv).then_some((offset_groups, mask));
+            if deformation.is_some() {
+                axes.resize(2, Axis::TRIVIAL);
+            }
+            Draw {
+                op,
+                batch,
+                in_per_group,
+                out_per_group,
+                groups,
+                axes,
+                padding,
+                mode,
+                bias,
+                residual,
+                deformation,
+                activation,
+            }
             .mend(max_macs)
-    })
+        },
+    )
 }
 
 /// Every activation, with numbers that a problem string writes out in full.
@@ -260,6 +290,8 @@ struct Draw {
     mode: PaddingMode,
     bias: bool,
     residual: bool,
+    /// Which of the divisors of the input channels is the number of offset groups, and whether there is a mask.
+    deformation: Option<(prop::sample::Index, bool)>,
     activation: Activation,
 }
 
@@ -315,9 +347,14 @@ impl Draw {
                 AnyPadding::Explicit(self.axes.iter().map(|axis| [axis.before, axis.after]).collect())
             }
         };
+        let in_channels = self.in_per_group * self.groups;
+        let divisors: Vec<u32> =
+            (1..=in_channels.max(1)).filter(|number| in_channels.is_multiple_of(*number)).collect();
+        let (offset_groups, mask) =
+            self.deformation.map_or((1, false), |(divisor, mask)| (divisors[divisor.index(divisors.len())], mask));
         let parameters = Parameters {
             op: self.op,
-            in_channels: self.in_per_group * self.groups,
+            in_channels,
             out_channels: self.out_per_group * self.groups,
             kernel_size: each(|axis| axis.kernel),
             stride: each(|axis| axis.stride),
@@ -327,6 +364,8 @@ impl Draw {
             groups: self.groups,
             bias: self.bias,
             padding_mode: self.mode,
+            offset_groups,
+            mask,
         };
         let input: Vec<u32> = [self.batch, parameters.in_channels].into_iter().chain(each(|axis| axis.size)).collect();
         Problem::from_parameters(&parameters, &input)

@@ -5,11 +5,15 @@ use serde_json::{Map, Value, json};
 use wgpu_conv::{Activation, AnyPadding, DType, Epilogue, Error, Op, PaddingMode, Parameters, Problem, Result};
 
 /// The shapes that a case gives, as JSON lists.
+#[derive(Default)]
 pub(super) struct Shapes {
     pub input: Value,
     pub weight: Value,
     pub bias: Option<Value>,
     pub residual: Option<Value>,
+    /// Of a deformable convolution.
+    pub offset: Option<Value>,
+    pub mask: Option<Value>,
 }
 
 /// What kind of convolution a case is, over how many spatial axes, of what: of integers the type of the input, and the problem
@@ -59,6 +63,11 @@ pub(super) fn describe(
         },
         padding_mode: case.get("padding_mode").map_or(Ok(PaddingMode::Zeros), padding_mode)?,
         bias: shapes.bias.is_some(),
+        offset_groups: match field("offset_group") {
+            Value::Null => 1,
+            given => number("offset_groups", given)?,
+        },
+        mask: shapes.mask.is_some(),
         ..Parameters::from_weight_shape(op, &weight_shape, number("groups", field("groups"))?)?
     };
     let (activation, alpha) = activation;
@@ -70,6 +79,18 @@ pub(super) fn describe(
     }
     if let Some(residual) = &shapes.residual {
         same_shape("residual", residual, &problem.output_shape())?;
+    }
+    for (name, given, required) in
+        [("offset", &shapes.offset, problem.offset_shape()), ("mask", &shapes.mask, problem.mask_shape())]
+    {
+        match (given, required) {
+            (Some(given), Some(required)) => same_shape(name, given, &required)?,
+            (None, Some(_)) => return Err(Error::Missing { name, reason: "the convolution is deformable".into() }),
+            (Some(_), None) => {
+                return Err(Error::Unexpected { name, reason: "the convolution is not deformable".into() });
+            }
+            (None, None) => {}
+        }
     }
     let output = problem.output_shape();
     let shape = if activation == Activation::PreluEach { &output[1..] } else { &output[1..2] };
@@ -221,7 +242,7 @@ mod tests {
     }
 
     fn shapes() -> Shapes {
-        Shapes { input: json!([2, 4, 9, 8]), weight: json!([6, 2, 3, 3]), bias: Some(json!([6])), residual: None }
+        Shapes { input: json!([2, 4, 9, 8]), weight: json!([6, 2, 3, 3]), bias: Some(json!([6])), ..Shapes::default() }
     }
 
     fn described(case: &Map<String, Value>, op: Op, shapes: &Shapes, dimensions: usize) -> Result<String> {
@@ -237,16 +258,19 @@ mod tests {
     #[test]
     fn cases_have_their_own_number_of_axes() {
         let row = json!({"stride": [2], "padding_begin": [3], "padding_end": [1], "dilation": [2], "groups": 1});
-        let shapes =
-            Shapes { input: json!([2, 4, 9]), weight: json!([6, 4, 3]), bias: None, residual: Some(json!([2, 6, 5])) };
+        let shapes = Shapes {
+            input: json!([2, 4, 9]),
+            weight: json!([6, 4, 3]),
+            residual: Some(json!([2, 6, 5])),
+            ..Shapes::default()
+        };
         assert_eq!(
             described(row.as_object().unwrap(), Op::Conv, &shapes, 1).unwrap(),
             "n2c4w9o6k3s2p3,1d2:nobias+residual+relu"
         );
         let volume = json!({"stride": [1, 2, 3], "padding_begin": [0, 1, 2], "padding_end": [0, 1, 2],
             "dilation": [3, 2, 1], "groups": 2, "output_padding": [0, 0, 0]});
-        let shapes =
-            Shapes { input: json!([1, 4, 5, 6, 7]), weight: json!([6, 2, 1, 3, 2]), bias: None, residual: None };
+        let shapes = Shapes { input: json!([1, 4, 5, 6, 7]), weight: json!([6, 2, 1, 3, 2]), ..Shapes::default() };
         assert_eq!(
             described(volume.as_object().unwrap(), Op::Conv, &shapes, 3).unwrap(),
             "n1c4z5h6w7o6k1x3x2s1x2x3p0x1x2d3x2x1g2:nobias+relu"
@@ -264,6 +288,7 @@ mod tests {
             weight: json!([4, 3, 3, 3]),
             bias: Some(json!([6])),
             residual: Some(residual),
+            ..Shapes::default()
         };
         let described = |shapes| described(case.as_object().unwrap(), Op::ConvTranspose, &shapes, 2);
         assert_eq!(
@@ -272,6 +297,39 @@ mod tests {
         );
         let error = described(shapes(json!([1, 6, 10, 8]))).unwrap_err();
         assert!(matches!(error, Error::Shape { tensor: "residual", .. }), "{error:?}");
+    }
+
+    #[test]
+    fn deformable_cases() {
+        let mut case = json!({"stride": [1, 1], "padding_begin": [1, 1], "padding_end": [1, 1], "dilation": [1, 1],
+            "groups": 1, "offset_group": 2})
+        .as_object()
+        .unwrap()
+        .clone();
+        let shapes = |offset: Value, mask: Value| Shapes {
+            input: json!([1, 4, 5, 6]),
+            weight: json!([3, 4, 3, 3]),
+            offset: Some(offset).filter(|offset| !offset.is_null()),
+            mask: Some(mask).filter(|mask| !mask.is_null()),
+            ..Shapes::default()
+        };
+        let (offset, mask) = (json!([1, 36, 5, 6]), json!([1, 18, 5, 6]));
+        let with_both = described(&case, Op::DeformConv, &shapes(offset.clone(), mask.clone()), 2).unwrap();
+        assert_eq!(with_both, "n1c4h5w6o3k3p1:deform:offset_groups=2:mask:nobias+relu");
+        assert!(described(&case, Op::DeformConv, &shapes(offset.clone(), json!(null)), 2).is_ok());
+        let error = |op, case: &Map<String, Value>, shapes: Shapes| described(case, op, &shapes, 2).unwrap_err();
+        let short = error(Op::DeformConv, &case, shapes(json!([1, 18, 5, 6]), mask.clone()));
+        assert!(matches!(short, Error::Shape { tensor: "offset", .. }), "{short:?}");
+        let short = error(Op::DeformConv, &case, shapes(offset.clone(), json!([1, 18, 5, 5])));
+        assert!(matches!(short, Error::Shape { tensor: "mask", .. }), "{short:?}");
+        let missing = error(Op::DeformConv, &case, shapes(json!(null), mask.clone()));
+        assert!(matches!(missing, Error::Missing { name: "offset", .. }), "{missing:?}");
+        case.insert("offset_group".into(), json!(3));
+        let uneven = error(Op::DeformConv, &case, shapes(offset.clone(), mask));
+        assert!(uneven.to_string().contains("offset_groups is 3"), "{uneven}");
+        case.insert("offset_group".into(), json!(1));
+        let unexpected = error(Op::Conv, &case, shapes(offset, json!(null)));
+        assert!(matches!(unexpected, Error::Unexpected { name: "offset", .. }), "{unexpected:?}");
     }
 
     #[test]
@@ -309,7 +367,7 @@ mod tests {
             ("bias", json!([1, 4, 9, 8]), json!([6, 2, 3, 3]), json!([5])),
             ("bias", json!([1, 4, 9, 8]), json!([6, 2, 3, 3]), json!([6, 1])),
         ] {
-            let shapes = Shapes { input, weight, bias: Some(bias), residual: None };
+            let shapes = Shapes { input, weight, bias: Some(bias), ..Shapes::default() };
             let error = described(&case(), Op::Conv, &shapes, 2).unwrap_err();
             assert!(matches!(error, Error::Shape { tensor, .. } if tensor == name), "{name}: {error:?}");
         }

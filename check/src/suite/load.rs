@@ -39,6 +39,8 @@ pub(super) fn refusals(folder: &Path, json: &str) -> Result<Vec<SuiteCase>> {
             weight: entry.value("weight_shape")?.clone(),
             bias: entry.optional("bias_shape").cloned(),
             residual: entry.optional("residual_shape").cloned(),
+            offset: entry.optional("offset_shape").cloned(),
+            mask: entry.optional("mask_shape").cloned(),
         };
         let described = activation.and_then(|activation| describe::describe(entry.map, kind, &shapes, activation));
         Ok(Content::Refusal(described.map(|described| described.problem)))
@@ -126,6 +128,7 @@ impl Entry<'_> {
         let op = match name {
             "conv" | "conv_integer" | "qlinear_conv" => Some(Op::Conv),
             "conv_transpose" => Some(Op::ConvTranspose),
+            "deform_conv" => Some(Op::DeformConv),
             _ => None,
         };
         let dimensions = self.value("spatial_dims")?;
@@ -192,6 +195,8 @@ fn tensor_case(
     let weight = entry.tensor(file, "weight")?;
     let bias = entry.optional_tensor(file, "bias")?;
     let residual = entry.optional_tensor(file, "residual")?;
+    let offset = entry.optional_tensor(file, "offset")?;
+    let mask = entry.optional_tensor(file, "mask")?;
     let expected = entry.tensor(file, "expected")?;
     let expected_values = expected.to_f64().ok_or_else(|| {
         entry.error(format!(
@@ -215,13 +220,19 @@ fn tensor_case(
         residual: floats("residual", residual)?,
         slopes: None,
         quantization: quantized.as_ref().map(|(_, data)| data.clone()),
-        offset: None,
-        mask: None,
+        offset: floats("offset", offset)?,
+        mask: floats("mask", mask)?,
         exact: false,
     };
     let shape = |tensor: &FileTensor| json!(tensor.shape);
-    let shapes =
-        Shapes { input: shape(input), weight: shape(weight), bias: bias.map(shape), residual: residual.map(shape) };
+    let shapes = Shapes {
+        input: shape(input),
+        weight: shape(weight),
+        bias: bias.map(shape),
+        residual: residual.map(shape),
+        offset: offset.map(shape),
+        mask: mask.map(shape),
+    };
     let described = activation
         .and_then(|activation| describe::describe(entry.map, kind, &shapes, activation))
         .and_then(|described| match &quantized {
@@ -272,7 +283,7 @@ fn shape_content(
             input: list("input", [batch, field("cin")]),
             weight: list("kernel", outer.clone()),
             bias: Some(json!([field("cout")])),
-            residual: None,
+            ..Shapes::default()
         };
         Ok(describe::describe(entry.map, kind, &shapes, activation.clone())?.problem)
     };
@@ -328,7 +339,6 @@ mod tests {
             case("row", json!({})),
             // Length 3, spread over 4 by the two taps, of which padding leaves out the first.
             case("transposed", json!({"op": "conv_transpose", "output_padding": [0]})),
-            case("other op", json!({"op": "deform_conv"})),
             case("no integers", json!({"op": "conv_integer"})),
             case("integers", json!({"dtype": "int8"})),
             case("other rank", json!({"spatial_dims": 4})),
@@ -353,10 +363,7 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(
-            skipped,
-            ["deform_conv 1 float32", "conv_integer 1 float32", "conv 1 int8", "conv 4 float32", "conv 1 float64"]
-        );
+        assert_eq!(skipped, ["conv_integer 1 float32", "conv 1 int8", "conv 4 float32", "conv 1 float64"]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) fn deformable() -> Vec<Entry> {
         ("no-images", "n0c4h5w6o6k3p1", ":mask"),
         ("no-input-channels", "n2c0h5w6o6k3p1", ":mask"),
         ("channels-17-to-33", "n1c17h5w7o33k3p1", ":mask"),
-        ("long-sums", "n1c520h4w4o5k3p1", ":mask"),
+        ("long-sums", "n1c520h3w4o5k3p1", ":mask"),
         ("channels-last", "n2c6h9w10o6k3p1g2", ":offset_groups=3:mask:nhwc"),
         ("channels-last-ohwi", "n2c6h9w10o6k3p1g2", ":offset_groups=3:mask:nhwc:ohwi"),
         ("channels-last-hwio", "n2c6h9w10o6k3p1g2", ":offset_groups=3:mask:nhwc:hwio"),
