@@ -478,7 +478,7 @@ fn shapes_that_do_not_fit() {
         run("--dilation 1,2,3", "dilation is 3 numbers; it must be 2 numbers"),
         run("--padding 1,2,3", "padding is 3 numbers; it must be 2 numbers"),
         run("--padding 1,2,3,4,5", "padding is 5 numbers; it must be 2 numbers"),
-        with("x3", "w3", "--stride 1,2", "stride is 2 numbers; it must be 1 numbers"),
+        with("x3", "w3", "--stride 1,2", "stride is 2 numbers; it must be 1 number,"),
         with("x", "w5", "--padding 1,2", "padding is 2 numbers; it must be 3 numbers"),
         run("--output-padding 1", "output_padding is 1; it must be 0"),
         with("y2", "w", "--transposed --output-padding 1", "output_padding is 1; it must be below 1"),
