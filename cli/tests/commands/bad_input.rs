@@ -438,7 +438,7 @@ fn shapes_that_do_not_fit() {
         with("x3", "w", "--transposed", "(N, 2, H, W)"),
         with("x", "b", "", "--weight b.npy: weight has shape (2)"),
         with("x", "w6", "", "one to three spatial axes"),
-        with("b", "w", "", "--input b.npy, (2,), and --weight w.npy"),
+        with("b", "w", "", "--input b.npy, (2,) (nchw), and --weight w.npy, (2, 3, 3, 3) (oihw), with groups 1"),
         with("x", "w0", "", "kernel_size is 0"),
         with("x", "wo", "", "out_channels is 0"),
         with("x", "wide", "--groups 4", "4000000000 per group × 4 groups"),
