@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use clap::Args;
 use wgpu_conv::{DType, Layout, WeightLayout};
 
@@ -44,16 +44,13 @@ impl FormatArgs {
                 format!("{flag} {path} is of type {}", tensor.dtype)
             });
             let types = DType::ALL.map(DType::name).join(" or --dtype ");
-            anyhow::bail!("{first}, {second}: say with --dtype {types} what all are to be converted to");
+            bail!("{first}, {second}: say with --dtype {types} what all are to be converted to");
         }
         for (flag, path, tensor) in tensors {
-            let whole = |number: f32| number.is_finite() && !dtype.round(number).is_finite();
-            let beyond = tensor.data.iter().copied().find(|&number| whole(number));
-            ensure!(
-                beyond.is_none(),
-                "{flag} {path} has {:e}, which is beyond what {dtype} can hold",
-                beyond.unwrap_or(0.0)
-            );
+            let overflows = |number: &f32| number.is_finite() && !dtype.round(*number).is_finite();
+            if let Some(number) = tensor.data.iter().copied().find(overflows) {
+                bail!("{flag} {path} has {number:e}, which is beyond what {dtype} can hold");
+            }
             tensor.convert(dtype);
         }
         Ok(dtype)
@@ -70,7 +67,7 @@ impl FormatArgs {
     }
 
     /// (C, …) of a shape in a file, with (N, …) before it in both if there is a batch.
-    pub fn from_file<T: Copy>(&self, shape: &[T], batch: bool) -> Vec<T> {
+    pub fn to_library<T: Copy>(&self, shape: &[T], batch: bool) -> Vec<T> {
         let mut shape = shape.to_vec();
         let from = usize::from(batch);
         if self.layout == Layout::Nhwc && from < shape.len() {
@@ -80,7 +77,7 @@ impl FormatArgs {
     }
 
     /// The weight's shape as the library writes it, of its shape in a file.
-    pub fn weight_from_file<T: Copy>(&self, shape: &[T]) -> Vec<T> {
+    pub fn weight_to_library<T: Copy>(&self, shape: &[T]) -> Vec<T> {
         let mut shape = shape.to_vec();
         match (self.weight_layout, &mut shape[..]) {
             (WeightLayout::Ohwi, [_, rest @ ..]) if !rest.is_empty() => rest.rotate_right(1),
@@ -147,14 +144,14 @@ mod tests {
         for shape in [&[][..], &[5], &[5, 6], &[5, 6, 7], &[5, 6, 7, 8, 9]] {
             for batch in [false, true] {
                 assert_eq!(first.in_file(shape, batch), shape);
-                assert_eq!(last.from_file(&last.in_file(shape, batch), batch), shape);
+                assert_eq!(last.to_library(&last.in_file(shape, batch), batch), shape);
             }
         }
     }
 
     #[test]
     fn weights_are_read_in_every_order() {
-        let weight = |layout, shape: &[u32]| formats(Layout::Nchw, layout).weight_from_file(shape);
+        let weight = |layout, shape: &[u32]| formats(Layout::Nchw, layout).weight_to_library(shape);
         assert_eq!(weight(WeightLayout::Oihw, &[6, 4, 3, 5]), [6, 4, 3, 5]);
         assert_eq!(weight(WeightLayout::Ohwi, &[6, 3, 5, 4]), [6, 4, 3, 5]);
         assert_eq!(weight(WeightLayout::Hwio, &[3, 5, 4, 6]), [6, 4, 3, 5]);

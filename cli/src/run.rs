@@ -146,7 +146,7 @@ impl Files {
     fn parameters(&self, args: &RunArgs) -> Result<Parameters> {
         sizes("weight", &self.weight.shape)
             .and_then(|weight| {
-                let weight = args.formats.weight_from_file(&weight);
+                let weight = args.formats.weight_to_library(&weight);
                 let made = args.conv.parameters(&weight, self.bias.is_some());
                 // What the library says of a shape is of the shape that it was given.
                 made.map_err(|error| match error.downcast() {
@@ -174,7 +174,7 @@ impl Files {
     /// The convolution on this input.
     fn problem(&self, args: &RunArgs, parameters: &Parameters, activation: Activation) -> Result<Problem> {
         let sizes = sizes("input", &self.input.shape).with_context(|| format!("--input {}", args.input))?;
-        let mut input = args.formats.from_file(&sizes, !self.has_no_batch());
+        let mut input = args.formats.to_library(&sizes, !self.has_no_batch());
         if self.has_no_batch() {
             input.insert(0, 1);
         }

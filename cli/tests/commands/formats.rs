@@ -148,7 +148,7 @@ fn what_is_refused_is_named_as_it_stands_in_the_file() {
         .npy("w6.npy", &[2, 1, 1, 1, 1, 3], counting(6))
         .npy("wl.npy", &[3, 5, 4, 2], counting(120))
         .npy("slopes.npy", &[2, 5, 5], counting(50))
-        .write("cut.npy", &npy_with_header(&npy_header("<f2", false, &[1, 3, 7, 7]), &half(147)[..293]))
+        .write("cut.npy", npy_with_header(&npy_header("<f2", false, &[1, 3, 7, 7]), &half(147)[..293]))
         .write("long.npy", npy_with_header(&npy_header("<f2", false, &[1, 3, 7, 7]), &half(148)))
         .write("wide.npy", npy_with_header(&npy_header("<f2", false, &[1, 3, 7, 7]), &le_bytes(counting(147))))
         .write(
