@@ -182,7 +182,7 @@ def compare(ours, found, wanted, args, numpy, note):
     with tempfile.TemporaryDirectory() as folder:
         described = ours.prepare(problem, folder)
         load = lambda part: numpy.load(f"{folder}/{part}.npy")
-        parts = {part: load(part) for part in ("input", "weight", "expected", "bounds")}
+        parts = {part: channels_first(load(part), part, described) for part in ("input", "weight", "expected", "bounds")}
         tensors = peers.Tensors(bias=load("bias") if described["bias"] else None, **parts)
     if described["padding_mode"] != "zeros" or described["residual"] or described["activation"] != "identity":
         sys.exit(f"{problem}: peers are compared on plain convolutions only")
@@ -214,6 +214,20 @@ def compare(ours, found, wanted, args, numpy, note):
         prepared.close()
     ours.ask(op="release", id=described["id"])
     return row
+
+
+def channels_first(array, part, described):
+    """A tensor as PyTorch has it, (N, C, …), a weight (C_out, C_in / groups, …): whatever order its file is in."""
+    last, axes = array.ndim - 1, range(array.ndim)
+    if part == "weight":
+        order = {
+            "oihw": [*axes],
+            "ohwi": [0, last, *axes[1:-1]],
+            "hwio": [last, last - 1, *axes[:-2]],
+        }[described["weight_layout"]]
+    else:
+        order = {"nchw": [*axes], "nhwc": [0, last, *axes[1:-1]]}[described["layout"]]
+    return array.transpose(order).copy(order="C")
 
 
 def kind(peer):

@@ -1,8 +1,10 @@
-// Put before the kernels that store 16-bit floats: rounding.
+// Put before the shaders that store 16-bit floats: rounding.
 
 // The nearest 16-bit float, ties to even, infinity beyond the largest, as bits; drivers may round their own conversions otherwise.
-fn half_bits(value: f32) -> u32 {
-    let bits = bitcast<u32>(value);
+fn half_bits(value: f32) -> u32 { return rounded_half(bitcast<u32>(value)); }
+
+// The same of the bits of a 32-bit float.
+fn rounded_half(bits: u32) -> u32 {
     let sign = (bits >> 16u) & 0x8000u;
     let magnitude = bits & 0x7fffffffu;
     // 2^-14 and above: the exponent is moved, and what is lost of the fraction decides.

@@ -373,10 +373,10 @@ fn bind_group(
 }
 
 /// A tensor's place in a buffer, found large enough and aligned.
-struct Placed<'a> {
-    name: &'static str,
+pub(crate) struct Placed<'a> {
+    pub name: &'static str,
     dtype: DType,
-    buffer: &'a wgpu::Buffer,
+    pub buffer: &'a wgpu::Buffer,
     /// The bytes of the tensor itself.
     bytes: Range<u64>,
 }
@@ -391,7 +391,7 @@ struct PlacedTensors<'a> {
 }
 
 impl<'a> Placed<'a> {
-    fn new(name: &'static str, slice: wgpu::BufferSlice<'a>, elements: u64, dtype: DType) -> Result<Self> {
+    pub fn new(name: &'static str, slice: wgpu::BufferSlice<'a>, elements: u64, dtype: DType) -> Result<Self> {
         let required = dtype.size() * elements;
         if slice.offset() % dtype.size() != 0 {
             return Err(Error::BufferAlignment { name, offset: slice.offset(), required: dtype.size() });
@@ -431,27 +431,35 @@ impl<'a> Placed<'a> {
         let read = std::iter::once(&input).chain(&offset).chain(&mask).map(|tensor| (tensor, false));
         for (tensor, in_place) in read.chain(residual.iter().map(|tensor| (tensor, true))) {
             let same = in_place && tensor.bytes == output.bytes;
-            if tensor.buffer == output.buffer && overlap(&tensor.bytes, &output.bytes) && !same {
-                return Err(Error::Overlap {
-                    first: tensor.name,
-                    first_start: tensor.bytes.start,
-                    first_end: tensor.bytes.end,
-                    second: output.name,
-                    second_start: output.bytes.start,
-                    second_end: output.bytes.end,
-                });
+            if !same {
+                tensor.check_apart(&output)?;
             }
         }
         Ok(PlacedTensors { input, output, residual, offset, mask })
     }
 
+    /// Whatever is read may not be where something is written.
+    pub fn check_apart(&self, written: &Self) -> Result<()> {
+        if self.buffer == written.buffer && overlap(&self.bytes, &written.bytes) {
+            return Err(Error::Overlap {
+                first: self.name,
+                first_start: self.bytes.start,
+                first_end: self.bytes.end,
+                second: written.name,
+                second_start: written.bytes.start,
+                second_end: written.bytes.end,
+            });
+        }
+        Ok(())
+    }
+
     /// The bytes to bind: the start moved down to what the device can bind at, the end up to a whole word.
-    fn bindable(&self, alignment: u64) -> Range<u64> {
+    pub fn bindable(&self, alignment: u64) -> Range<u64> {
         self.bytes.start - self.bytes.start % alignment..self.bytes.end.next_multiple_of(4)
     }
 }
 
-fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
+pub(crate) fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
     !a.is_empty() && !b.is_empty() && a.start < b.end && b.start < a.end
 }
 
@@ -609,7 +617,7 @@ impl Placement {
 }
 
 /// Where a tensor begins within its binding, in elements.
-fn element_offset(tensor: &Placed<'_>, binding: &Range<u64>) -> Result<u32> {
+pub(crate) fn element_offset(tensor: &Placed<'_>, binding: &Range<u64>) -> Result<u32> {
     let elements = (tensor.bytes.start - binding.start) / tensor.dtype.size();
     // A shader adds this to an index below 2^31.
     if elements >= crate::ranges::INDEX_LIMIT {

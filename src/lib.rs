@@ -6,6 +6,7 @@ mod capabilities;
 #[cfg(feature = "context")]
 mod context;
 mod conv;
+mod convert;
 mod dtype;
 mod engine;
 mod epilogue;
@@ -40,6 +41,7 @@ pub use conv::{
     Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, DeformConv2d,
     Padding, PaddingMode, PerAxis,
 };
+pub use convert::{Conversion, Elements};
 pub use dtype::{DType, f16};
 pub use engine::{Engine, EngineOptions};
 pub use epilogue::{Activation, Epilogue};

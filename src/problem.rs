@@ -885,8 +885,12 @@ fn per_axis<T: Copy>(parameter: &'static str, dimensions: usize, values: &[T], n
     if values.len() != dimensions {
         return Err(Error::Parameter {
             parameter,
-            actual: format!("{} numbers", values.len()),
-            required: format!("{dimensions} numbers, one for each spatial axis"),
+            actual: if values.len() == 1 { "1 number".into() } else { format!("{} numbers", values.len()) },
+            required: if dimensions == 1 {
+                "1 number, for the one spatial axis".into()
+            } else {
+                format!("{dimensions} numbers, one for each spatial axis")
+            },
         });
     }
     let mut all = [neutral; MAX_AXES];

@@ -131,6 +131,8 @@ fn extreme_arguments_stay_finite() {
             residual: None,
             slopes: (activation == Activation::Prelu).then(|| vec![0.3]),
             quantization: None,
+            offset: None,
+            mask: None,
             exact: false,
         };
         let expected = data.reference(&problem).unwrap();

@@ -36,6 +36,8 @@ class Layer:
     output_padding: list
     dilation: list
     groups: int
+    dtype: str
+    layout: str
     bias: bool
     flops: int
     sum_length: int
@@ -52,6 +54,11 @@ class Layer:
             raise NotImplementedError("padding that differs between two sides")
         return tuple(before)
 
+    def require_plain(self):
+        """For peers that are compared on float32 tensors with channels first only."""
+        if self.dtype != "f32" or self.layout != "nchw":
+            raise NotImplementedError(f"this peer is compared on f32 nchw tensors only, not on {self.dtype} {self.layout}")
+
     def require_image(self):
         """For peers that are compared on two axes, and forwards, only."""
         if self.transposed or self.axes != 2:
@@ -60,7 +67,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Tensors:
-    """float32 arrays; `bias` may be None. Every result must lie within `bounds` of `expected`."""
+    """float32 arrays, channels first, with numbers that the layer's type can hold; `bias` may be None. Every result must lie within `bounds` of `expected`."""
 
     input: numpy.ndarray
     weight: numpy.ndarray

@@ -63,6 +63,7 @@ class Peer:
         self.about = f"cuDNN {torch.backends.cudnn.version()}, float32 without TF32, the fastest of {choice}, no bias"
 
     def prepare(self, layer, tensors):
+        layer.require_plain()
         layer.require_image()
         convolution = Convolution(self.cudnn, layer, tensors)
         best = None

@@ -28,6 +28,7 @@ class Peer:
         self.about = f"ncnn {getattr(ncnn, '__version__', '?')}, {device or 'CPU'}"
 
     def prepare(self, layer, tensors):
+        layer.require_plain()
         layer.require_image()
         net = ncnn.Net()
         options = net.opt

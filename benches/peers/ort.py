@@ -29,6 +29,7 @@ class Peer:
         self.about = f"onnxruntime {onnxruntime.__version__}, {provider}"
 
     def prepare(self, layer, tensors):
+        layer.require_plain()
         node = helper.make_node(
             "ConvTranspose" if layer.transposed else "Conv",
             ["x", "w"] + (["b"] if layer.bias else []),

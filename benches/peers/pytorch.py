@@ -11,6 +11,7 @@ from . import Call
 
 # Convolutions between two events, so that neither the clock's step nor the events themselves count.
 REPEATS = 20
+TYPES = {"f32": torch.float32, "f16": torch.float16}
 
 
 def peers(threads):
@@ -28,6 +29,15 @@ def peers(threads):
     return found
 
 
+def memory_format(layer):
+    """PyTorch's name of the order of a layer's tensors."""
+    if layer.layout == "nchw":
+        return torch.contiguous_format
+    if layer.axes == 1:
+        raise NotImplementedError("PyTorch has no channels last for one spatial axis")
+    return torch.channels_last if layer.axes == 2 else torch.channels_last_3d
+
+
 class Peer:
     def __init__(self, name, about, device, tf32=False, gpu_time=False):
         self.name, self.about, self.device, self.tf32, self.gpu_time = name, about, device, tf32, gpu_time
@@ -41,7 +51,9 @@ class Peer:
         if layer.transposed:
             settings["output_padding"] = layer.output_padding
         arrays = (tensors.input, tensors.weight) + ((tensors.bias,) if layer.bias else ())
-        host = [torch.from_numpy(array) for array in arrays]
+        dtype, order = TYPES[layer.dtype], memory_format(layer)
+        host = [torch.from_numpy(array).to(dtype) for array in arrays]
+        host[:2] = [tensor.contiguous(memory_format=order) for tensor in host[:2]]
         x, w, b = [tensor.to(self.device) for tensor in host] + [None] * (3 - len(host))
 
         def convolve():
@@ -50,7 +62,7 @@ class Peer:
             with torch.no_grad():
                 return function(x, w, b, **settings)
 
-        to_array = lambda result: result.cpu().numpy()
+        to_array = lambda result: result.cpu().float().numpy()
         if self.device.type == "cpu":
             return Call(convolve, to_array)
         # cuDNN tries its algorithms at the first calls.
@@ -60,7 +72,7 @@ class Peer:
         if self.gpu_time:
             return Graph(convolve, to_array)
         pinned_input = host[0].pin_memory()
-        pinned_output = torch.empty(layer.output, pin_memory=True)
+        pinned_output = torch.empty(layer.output, dtype=dtype, memory_format=order, pin_memory=True)
 
         def whole_call():
             x.copy_(pinned_input, non_blocking=True)

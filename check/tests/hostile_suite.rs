@@ -254,7 +254,7 @@ fn senseless_numbers_are_typed_errors() {
     for (field, value, part) in [
         ("stride", json!([0, 1]), "stride is 0"),
         ("stride", json!([-1, 1]), "stride is -1"),
-        ("stride", json!([1]), "stride is 1 numbers"),
+        ("stride", json!([1]), "stride is 1 number;"),
         ("stride", json!([1, 1, 1]), "stride is 3 numbers"),
         ("stride", json!([1.5, 1]), "stride is 1.5"),
         ("stride", json!("1"), "stride is \"1\""),

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use anyhow::Result;
 use clap::Args;
-use wgpu_conv::{AnyPadding, Capabilities, Error, Op, PlanOptions, Problem, Selection, select};
+use wgpu_conv::{AnyPadding, Capabilities, Error, Layout, Op, PlanOptions, Problem, Selection, WeightLayout, select};
 
 use crate::gpu::{self, GpuArgs};
 use crate::output::{self, Stream, bytes_text, short, thousands};
@@ -78,6 +78,11 @@ fn arithmetic(problem: &Problem) -> String {
         add("bias", format!("({},)", problem.out_channels()));
     }
     add("output", shape(&problem.output_shape(), format!("N, C_out{}", spatial("O")), problem.output_len()));
+    add("elements", format!("{}, {} bytes each; sums are f32", problem.dtype(), problem.dtype().size()));
+    add(
+        "order in memory",
+        format!("input and output {}, weight {}", order(problem.layout()), weight_order(problem.weight_layout())),
+    );
     let amounts: Vec<String> = axes(problem)
         .zip(problem.padding())
         .flat_map(|(axis, [before, after])| {
@@ -117,7 +122,7 @@ fn arithmetic(problem: &Problem) -> String {
         add("", format!("at most {} of them are added up in one output", thousands(problem.sum_length())));
     }
     add("", format!("{} GFLOP, counting each as two operations", short(problem.flops() as f64 * 1e-9)));
-    add("bytes", format!("{} when each tensor moves once, as float32", bytes_text(problem.bytes())));
+    add("bytes", format!("{} when each tensor moves once", bytes_text(problem.bytes())));
     let intensity = problem.flops() as f64 / problem.bytes().max(1) as f64;
     add("intensity", format!("{} operations per byte", short(intensity)));
     let field = times(&problem.receptive_field());
@@ -127,6 +132,23 @@ fn arithmetic(problem: &Problem) -> String {
         add("receptive field", format!("{field} input elements in {per_group} of the channels, for each output"));
     }
     text
+}
+
+fn order(layout: Layout) -> String {
+    let means = match layout {
+        Layout::Nchw => "as their shapes",
+        Layout::Nhwc => "channels last",
+    };
+    format!("{layout} ({means})")
+}
+
+fn weight_order(layout: WeightLayout) -> String {
+    let means = match layout {
+        WeightLayout::Oihw => "as its shape",
+        WeightLayout::Ohwi => "taps in the middle",
+        WeightLayout::Hwio => "taps first, then the second axis of its shape and the first",
+    };
+    format!("{layout} ({means})")
 }
 
 /// What a spatial axis is called.
@@ -301,6 +323,22 @@ mod tests {
                     "output_padding_h + 1",
                     "= (5 - 1) * 2 - 1 - 1 + 1 * (4 - 1) + 1 + 1 = 11",
                 ],
+            ),
+        ] {
+            let text = text(problem);
+            for part in parts {
+                assert!(text.contains(part), "{part} is not in:\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn types_and_orders_are_there() {
+        for (problem, parts) in [
+            ("c3h7w7o2k3", ["f32, 4 bytes each", "input and output nchw", "weight oihw", "1012 bytes"]),
+            (
+                "c3h7w7o2k3:f16:nhwc:hwio",
+                ["f16, 2 bytes each", "input and output nhwc (channels last)", "weight hwio", "510 bytes"],
             ),
         ] {
             let text = text(problem);

@@ -1,11 +1,13 @@
-//! NumPy's .npy format, for float32 arrays. Files are written through the crate npyz. They are read here: files come from
+//! NumPy's .npy format, for float32 and float16 arrays. Files are written through the crate npyz. They are read here: files come from
 //! anywhere, so the reader takes exactly the grammar that NumPy writes, bounds every size before it uses it, and says what
 //! it found where it stops.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use npyz::WriterBuilder as _;
 
-use crate::tensor_file::{Tensor, element_count, f32_from_le, shape_text};
+use wgpu_conv::{DType, f16};
+
+use crate::tensor_file::{Tensor, element_count, shape_text};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// Bytes before the header text, by format version: magic, version, and a length of 2 or 4 bytes.
@@ -15,31 +17,41 @@ const PRELUDE: [usize; 2] = [10, 12];
 pub fn read(bytes: &[u8]) -> Result<Tensor> {
     let (text, data) = split(bytes)?;
     let header = Header::parse(text).with_context(|| format!("the .npy header {text:?} cannot be read"))?;
-    let big_endian = header.check_dtype()?;
+    let (dtype, big_endian) = header.check_dtype()?;
     let count = element_count(&header.shape)?;
-    let required = count.checked_mul(4).filter(|&bytes| bytes == data.len() as u64);
+    let required = count.checked_mul(dtype.size()).filter(|&bytes| bytes == data.len() as u64);
     ensure!(
         required.is_some(),
-        "shape {} needs {count} elements of 4 bytes; after the header the file has {} bytes",
+        "shape {} needs {count} elements of {} bytes; after the header the file has {} bytes",
         shape_text(&header.shape),
+        dtype.size(),
         data.len()
     );
     let values = if big_endian {
-        data.chunks_exact(4).map(|c| f32::from_be_bytes([c[0], c[1], c[2], c[3]])).collect()
+        let swapped: Vec<u8> =
+            data.chunks_exact(dtype.size() as usize).flat_map(|element| element.iter().rev().copied()).collect();
+        dtype.decode(&swapped)
     } else {
-        f32_from_le(data)
+        dtype.decode(data)
     };
     let data = if header.fortran_order { row_major(&header.shape, &values) } else { values };
-    Ok(Tensor { shape: header.shape, data })
+    Ok(Tensor { shape: header.shape, dtype, data })
 }
 
-/// The bytes of a row-major little-endian float32 file.
+/// The bytes of a row-major little-endian file.
 pub fn write(tensor: &Tensor) -> Result<Vec<u8>> {
+    match tensor.dtype {
+        DType::F32 => write_as("<f4", &tensor.shape, tensor.data.iter().copied()),
+        DType::F16 => write_as("<f2", &tensor.shape, tensor.data.iter().copied().map(f16::from_f32)),
+        other => bail!("tensors of type {other} cannot be written"),
+    }
+}
+
+fn write_as<T: npyz::Serialize>(descr: &str, shape: &[u64], elements: impl Iterator<Item = T>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let dtype = npyz::DType::new_scalar("<f4".parse().context("npyz does not know <f4")?);
-    let options = npyz::WriteOptions::new().dtype(dtype).shape(&tensor.shape);
-    let mut writer = options.writer(&mut bytes).begin_nd()?;
-    writer.extend(&tensor.data)?;
+    let dtype = npyz::DType::new_scalar(descr.parse().with_context(|| format!("npyz does not know {descr}"))?);
+    let mut writer = npyz::WriteOptions::new().dtype(dtype).shape(shape).writer(&mut bytes).begin_nd()?;
+    writer.extend(elements)?;
     writer.finish()?;
     Ok(bytes)
 }
@@ -106,13 +118,14 @@ impl Header {
         })
     }
 
-    /// Whether the numbers are big-endian; an error unless they are float32.
-    fn check_dtype(&self) -> Result<bool> {
+    /// What the numbers are, and whether they are big-endian; an error unless they are float32 or float16.
+    fn check_dtype(&self) -> Result<(DType, bool)> {
         let name = match self.descr.as_str() {
-            "<f4" | "=f4" => return Ok(false),
-            ">f4" => return Ok(true),
+            "<f4" | "=f4" => return Ok((DType::F32, false)),
+            ">f4" => return Ok((DType::F32, true)),
+            "<f2" | "=f2" => return Ok((DType::F16, false)),
+            ">f2" => return Ok((DType::F16, true)),
             other => match other.trim_start_matches(['<', '>', '=', '|']) {
-                "f2" => "float16",
                 "f8" => "float64",
                 "i1" => "int8",
                 "u1" => "uint8",
@@ -125,7 +138,7 @@ impl Header {
             },
         };
         bail!(
-            "the dtype is {:?} ({name}); required is float32: convert it with x.astype(numpy.float32), or x.float() in PyTorch",
+            "the dtype is {:?} ({name}); required is float32 or float16: convert it with x.astype(numpy.float32), or x.float() in PyTorch",
             self.descr
         )
     }
@@ -167,7 +180,7 @@ impl<'a> Cursor<'a> {
         let quote = self.rest.chars().next().filter(|c| matches!(c, '\'' | '"'));
         let Some(quote) = quote else {
             if self.rest.starts_with('[') {
-                bail!("the dtype is a structure; required is float32");
+                bail!("the dtype is a structure; required is float32 or float16");
             }
             bail!("expected a quoted string, found {}", self.found());
         };
@@ -241,11 +254,16 @@ mod tests {
     use super::*;
 
     fn sample() -> Tensor {
-        Tensor { shape: vec![2, 3, 1, 4], data: (0..24u8).map(|i| f32::from(i) - 3.5).collect() }
+        Tensor { shape: vec![2, 3, 1, 4], dtype: DType::F32, data: (0..24u8).map(|i| f32::from(i) - 3.5).collect() }
+    }
+
+    /// An odd count of 16-bit floats.
+    fn half_sample() -> Tensor {
+        Tensor { shape: vec![3, 1, 3], dtype: DType::F16, data: (0..9u8).map(|i| f32::from(i) * 0.25 - 1.0).collect() }
     }
 
     /// Written by another implementation, in an order and a byte order of its choice.
-    fn foreign(tensor: &Tensor, order: npyz::Order, dtype: &str, values: &[f32]) -> Vec<u8> {
+    fn foreign<T: npyz::Serialize>(tensor: &Tensor, order: npyz::Order, dtype: &str, values: &[T]) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut writer = npyz::WriteOptions::new()
             .dtype(npyz::DType::new_scalar(dtype.parse().unwrap()))
@@ -266,6 +284,11 @@ mod tests {
         let file = npyz::NpyFile::new(&bytes[..]).unwrap();
         assert_eq!(file.shape(), tensor.shape);
         assert_eq!(file.into_vec::<f32>().unwrap(), tensor.data);
+        let tensor = half_sample();
+        let bytes = write(&tensor).unwrap();
+        let file = npyz::NpyFile::new(&bytes[..]).unwrap();
+        let halves: Vec<f32> = file.into_vec::<f16>().unwrap().into_iter().map(f16::to_f32).collect();
+        assert_eq!(halves, tensor.data);
     }
 
     #[test]
@@ -275,35 +298,45 @@ mod tests {
             let bytes = foreign(&tensor, npyz::Order::C, dtype, &tensor.data);
             assert_eq!(read(&bytes).unwrap(), tensor, "{dtype}");
         }
+        let tensor = half_sample();
+        let halves: Vec<f16> = tensor.data.iter().copied().map(f16::from_f32).collect();
+        for dtype in ["<f2", ">f2"] {
+            let bytes = foreign(&tensor, npyz::Order::C, dtype, &halves);
+            assert_eq!(read(&bytes).unwrap(), tensor, "{dtype}");
+        }
     }
 
     #[test]
     fn fortran_order_becomes_row_major() {
-        let tensor = Tensor { shape: vec![2, 3], data: vec![0.0, 1.0, 2.0, 10.0, 11.0, 12.0] };
-        let bytes = foreign(&tensor, npyz::Order::Fortran, "<f4", &[0.0, 10.0, 1.0, 11.0, 2.0, 12.0]);
+        let tensor = Tensor { shape: vec![2, 3], dtype: DType::F32, data: vec![0.0, 1.0, 2.0, 10.0, 11.0, 12.0] };
+        let bytes = foreign(&tensor, npyz::Order::Fortran, "<f4", &[0.0f32, 10.0, 1.0, 11.0, 2.0, 12.0]);
         assert_eq!(read(&bytes).unwrap(), tensor);
-        let scalar = Tensor { shape: vec![], data: vec![7.0] };
-        assert_eq!(read(&foreign(&scalar, npyz::Order::Fortran, "<f4", &[7.0])).unwrap(), scalar);
+        let scalar = Tensor { shape: vec![], dtype: DType::F32, data: vec![7.0] };
+        assert_eq!(read(&foreign(&scalar, npyz::Order::Fortran, "<f4", &[7.0f32])).unwrap(), scalar);
     }
 
     #[test]
     fn round_trips() {
         for shape in [vec![], vec![0], vec![5], vec![1, 2, 3], vec![0, 4_000_000_000, 3]] {
             let count = element_count(&shape).unwrap() as usize;
-            let tensor = Tensor { shape, data: vec![1.25; count] };
-            assert_eq!(read(&write(&tensor).unwrap()).unwrap(), tensor);
+            for dtype in DType::ALL {
+                let tensor = Tensor { shape: shape.clone(), dtype, data: vec![1.25; count] };
+                assert_eq!(read(&write(&tensor).unwrap()).unwrap(), tensor);
+            }
         }
     }
 
     #[test]
     fn every_truncation_is_an_error() {
-        let bytes = write(&sample()).unwrap();
-        for length in 0..bytes.len() {
-            assert!(read(&bytes[..length]).is_err(), "{length} bytes");
+        for (tensor, more) in [(sample(), "97 bytes"), (half_sample(), "19 bytes")] {
+            let bytes = write(&tensor).unwrap();
+            for length in 0..bytes.len() {
+                assert!(read(&bytes[..length]).is_err(), "{length} bytes");
+            }
+            let mut long = bytes;
+            long.push(0);
+            assert!(read(&long).unwrap_err().to_string().contains(more));
         }
-        let mut long = bytes;
-        long.push(0);
-        assert!(read(&long).unwrap_err().to_string().contains("97 bytes"));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use wgpu_conv::{Activation, Epilogue, Parameters, Problem, Shape, Tensors, reference};
+use wgpu_conv::{Activation, DType, Epilogue, Error, Parameters, Problem, Shape, Tensors, reference};
 
 use crate::conv_args::ConvArgs;
+use crate::formats::FormatArgs;
 use crate::gpu::{self, GpuArgs, KernelArgs, Prepared};
 use crate::output::{self, thousands};
 use crate::tensor_file::{Tensor, TensorPath, shape_text};
@@ -15,11 +16,12 @@ use crate::tune::TuningArgs;
 /// All parameters of torch.nn.Conv1d/2d/3d, ConvTranspose1d/2d/3d and torchvision.ops.DeformConv2d are flags. The weight's axes say whether it is 1-D,
 /// 2-D or 3-D; in_channels, out_channels and kernel_size follow from it.
 ///
-/// Tensors are float32. A tensor in a .safetensors file is FILE.safetensors:NAME; the name may be left out where the file
+/// Tensors are float32 or float16; the output is of the type that input and weight have (sums are float32 in any case). A
+/// tensor in a .safetensors file is FILE.safetensors:NAME; the name may be left out where the file
 /// has only one. The output is written whole or not at all.
 #[derive(Args)]
 pub struct RunArgs {
-    /// Input, (N, C_in, W), (N, C_in, H, W) or (N, C_in, D, H, W); N may be left out
+    /// Input, (N, C_in, W), (N, C_in, H, W) or (N, C_in, D, H, W); N may be left out. (For other orders see --layout)
     #[arg(long, value_name = "FILE")]
     input: TensorPath,
     /// Weight, (C_out, C_in / groups, KW), (…, KH, KW) or (…, KD, KH, KW); transposed: (C_in, C_out / groups, …)
@@ -44,6 +46,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     output: TensorPath,
 
+    #[command(flatten)]
+    formats: FormatArgs,
     #[command(flatten)]
     conv: ConvArgs,
     #[command(flatten)]
@@ -77,10 +81,11 @@ pub fn run(args: &RunArgs) -> Result<()> {
     output::check_writable(&args.output.file)?;
     args.tuning.check()?;
     let mut files = Files::read(args)?;
+    let dtype = files.unify_types(args)?;
     let parameters = files.parameters(args)?;
     let activation = files.take_single_slope(args.conv.activation, &parameters);
-    let problem = files.problem(args, &parameters, activation)?;
-    files.check_shapes(&problem)?;
+    let problem = files.problem(args, &parameters, activation)?.with_dtype(dtype)?;
+    files.check_shapes(args, &problem)?;
     let tensors = files.tensors();
     tensors.check(&problem)?;
 
@@ -99,9 +104,9 @@ pub fn run(args: &RunArgs) -> Result<()> {
         report.push('\n');
         report.push_str(&check(&problem, &tensors, &data)?);
     }
-    let shape = files.output_shape(&problem);
+    let shape = files.output_shape(args, &problem);
     report.push_str(&format!("\noutput {} written to {}", shape_text(&shape), args.output));
-    args.output.write(&Tensor { shape, data })?;
+    args.output.write(&Tensor { shape, dtype, data })?;
     output::print(&report)
 }
 
@@ -138,10 +143,36 @@ impl Files {
         })
     }
 
+    /// Input, weight, residual, offsets and mask are of one type. (Bias and slopes are float32 in every problem.)
+    fn unify_types(&mut self, args: &RunArgs) -> Result<DType> {
+        let mut tensors = vec![("--input", &args.input, &mut self.input), ("--weight", &args.weight, &mut self.weight)];
+        for (flag, path, tensor) in [
+            ("--residual", &args.residual, &mut self.residual),
+            ("--offset", &args.offset, &mut self.offset),
+            ("--mask", &args.mask, &mut self.mask),
+        ] {
+            if let (Some(path), Some(tensor)) = (path, tensor) {
+                tensors.push((flag, path, tensor));
+            }
+        }
+        args.formats.common_type(&mut tensors)
+    }
+
     /// The convolution that the weight and the flags describe.
     fn parameters(&self, args: &RunArgs) -> Result<Parameters> {
         sizes("weight", &self.weight.shape)
-            .and_then(|weight| args.conv.parameters(&weight, self.bias.is_some(), self.mask.is_some()))
+            .and_then(|weight| {
+                let weight = args.formats.weight_to_library(&weight);
+                let made = args.conv.parameters(&weight, self.bias.is_some(), self.mask.is_some());
+                // What the library says of a shape is of the shape that it was given.
+                made.map_err(|error| match error.downcast() {
+                    Ok(Error::Shape { tensor, required, .. }) => {
+                        Error::Shape { tensor, actual: plain_text(&self.weight.shape), required }.into()
+                    }
+                    Ok(error) => error.into(),
+                    Err(error) => error,
+                })
+            })
             .with_context(|| format!("--weight {}", args.weight))
     }
 
@@ -158,7 +189,8 @@ impl Files {
 
     /// The convolution on this input.
     fn problem(&self, args: &RunArgs, parameters: &Parameters, activation: Activation) -> Result<Problem> {
-        let mut input = sizes("input", &self.input.shape).with_context(|| format!("--input {}", args.input))?;
+        let sizes = sizes("input", &self.input.shape).with_context(|| format!("--input {}", args.input))?;
+        let mut input = args.formats.to_library(&sizes, !self.has_no_batch());
         if self.has_no_batch() {
             input.insert(0, 1);
         }
@@ -166,13 +198,25 @@ impl Files {
             args.conv.check(parameters, channels)?;
         }
         let epilogue = Epilogue { residual: self.residual.is_some(), activation };
-        Problem::from_parameters(parameters, &input).and_then(|problem| problem.with_epilogue(epilogue)).with_context(
-            || {
-                let [x, w] = [&self.input, &self.weight].map(|tensor| shape_text(&tensor.shape));
-                let (input, weight, groups) = (&args.input, &args.weight, args.conv.groups());
-                format!("--input {input}, {x}, and --weight {weight}, {w}, with groups {groups} make no convolution")
-            },
-        )
+        let made = Problem::from_parameters(parameters, &input).map_err(|error| match error {
+            Error::Shape { tensor: tensor @ "input", .. } if !args.formats.channels_first() => {
+                let channels = parameters.in_channels;
+                let shape = args.formats.input_in_file(channels, parameters.kernel_size.len());
+                let required = format!("{shape}: the convolution has in_channels = {channels}");
+                Error::Shape { tensor, actual: plain_text(&self.input.shape), required }
+            }
+            error => error,
+        });
+        let problem = made.and_then(|problem| problem.with_epilogue(epilogue)).with_context(|| {
+            let [x, w] = [&self.input, &self.weight].map(|tensor| shape_text(&tensor.shape));
+            let (input, weight, groups) = (&args.input, &args.weight, args.conv.groups());
+            let FormatArgs { layout, weight_layout, .. } = &args.formats;
+            format!(
+                "--input {input}, {x} ({layout}), and --weight {weight}, {w} ({weight_layout}), with groups {groups} make no \
+                 convolution"
+            )
+        })?;
+        Ok(problem.with_layout(args.formats.layout).with_weight_layout(args.formats.weight_layout))
     }
 
     /// The weight has an axis for input and one for output channels, the input one for channels alone.
@@ -181,19 +225,22 @@ impl Files {
     }
 
     /// The shapes of the other tensors.
-    fn check_shapes(&self, problem: &Problem) -> Result<()> {
+    fn check_shapes(&self, args: &RunArgs, problem: &Problem) -> Result<()> {
         let channels = u64::from(problem.out_channels());
-        let output = self.output_shape(problem);
+        let output = self.output_shape(args, problem);
         // What the convolution does not have is left to the library, which says so.
         let deformation = |shape: Option<Shape>, tensor: &Option<Tensor>| match (shape, tensor) {
-            (Some(shape), _) => self.without_batch(shape),
+            (Some(shape), _) => self.in_file(args, shape),
             (None, Some(tensor)) => tensor.shape.clone(),
             (None, None) => Vec::new(),
         };
         let offset = deformation(problem.offset_shape(), &self.offset);
         let mask = deformation(problem.mask_shape(), &self.mask);
         let slopes = match problem.epilogue().activation {
-            Activation::PreluEach => problem.output_shape().iter().skip(1).copied().map(u64::from).collect(),
+            Activation::PreluEach => {
+                let image: Vec<u64> = problem.output_shape().iter().skip(1).copied().map(u64::from).collect();
+                args.formats.in_file(&image, false)
+            }
             _ => vec![channels],
         };
         for (name, tensor, required) in [
@@ -211,14 +258,15 @@ impl Files {
         Ok(())
     }
 
-    /// As PyTorch has it: without a batch axis where the input has none.
-    fn output_shape(&self, problem: &Problem) -> Vec<u64> {
-        self.without_batch(problem.output_shape())
+    /// As PyTorch has it, without a batch axis where the input has none; in the file's order.
+    fn output_shape(&self, args: &RunArgs, problem: &Problem) -> Vec<u64> {
+        self.in_file(args, problem.output_shape())
     }
 
-    /// A shape whose batch is left out where the input has none.
-    fn without_batch(&self, shape: Shape) -> Vec<u64> {
-        shape.iter().skip(usize::from(self.has_no_batch())).copied().map(u64::from).collect()
+    fn in_file(&self, args: &RunArgs, shape: Shape) -> Vec<u64> {
+        let left_out = usize::from(self.has_no_batch());
+        let shape: Vec<u64> = shape.iter().skip(left_out).copied().map(u64::from).collect();
+        args.formats.in_file(&shape, !self.has_no_batch())
     }
 
     fn tensors(&self) -> Tensors<'_> {
@@ -236,6 +284,12 @@ impl Files {
             mask: optional(&self.mask),
         }
     }
+}
+
+/// A shape as the library writes it.
+fn plain_text(shape: &[u64]) -> String {
+    let sizes: Vec<String> = shape.iter().map(ToString::to_string).collect();
+    format!("({})", sizes.join(", "))
 }
 
 /// Sizes in 32 bits.

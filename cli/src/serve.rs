@@ -18,7 +18,8 @@
 //!
 //! `prepare` also takes `kernel`, `variant`, `seed`, and `folder`, into which it writes the tensors that it made up:
 //! `input.npy`, `weight.npy`, `bias.npy`, the float64 reference's result `expected.npy`, and `bounds.npy`, how far a float32
-//! result may be from it. Any failure is `{"ok": false, "error": "…"}`.
+//! result may be from it. Their axes are in the order that the problem's `layout` and `weight_layout` say, channels last as (N, …,
+//! C); all are float32, with numbers that the problem's `dtype` can hold. Any failure is `{"ok": false, "error": "…"}`.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _};
@@ -29,13 +30,13 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wgpu_conv::reference::Reference;
-use wgpu_conv::{Context, Kernel, Op, PlanOptions, Problem};
+use wgpu_conv::{Context, DType, Kernel, Op, PlanOptions, Problem};
 use wgpu_conv_check::{DataKind, GpuClock, ProblemData, WORKLOADS, network};
 
 use crate::gpu::{self, KernelArgs, Prepared};
 use crate::tensor_file::Tensor;
 use crate::whole_call::WholeCall;
-use crate::{npy, output};
+use crate::{formats, npy, output};
 
 /// Most runs in one pass.
 const MOST_REPEATS: u32 = 1000;
@@ -246,7 +247,9 @@ fn layers(name: Option<&str>, batch: u32) -> Result<Value> {
 fn write_tensors(folder: &Path, problem: &Problem, data: &ProblemData, reference: &Reference) -> Result<()> {
     let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
     let channels = problem.out_channels();
-    let (input, weight, output) = (problem.input_shape(), problem.weight_shape(), problem.output_shape());
+    let [input, output] =
+        [problem.input_shape(), problem.output_shape()].map(|shape| formats::in_file(problem.layout(), &shape, true));
+    let weight = formats::weight_in_file(problem.weight_layout(), &problem.weight_shape());
     let mut tensors: Vec<(&str, &[u32], Vec<f32>)> = vec![
         ("input", &input, data.input.clone()),
         ("weight", &weight, data.weight.clone()),
@@ -258,7 +261,7 @@ fn write_tensors(folder: &Path, problem: &Problem, data: &ProblemData, reference
         tensors.push(("bias", &shape, bias.clone()));
     }
     for (name, shape, data) in tensors {
-        let tensor = Tensor { shape: shape.iter().copied().map(u64::from).collect(), data };
+        let tensor = Tensor { shape: shape.iter().copied().map(u64::from).collect(), dtype: DType::F32, data };
         output::write_file(&folder.join(name).with_extension("npy"), &npy::write(&tensor)?)?;
     }
     Ok(())

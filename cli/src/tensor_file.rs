@@ -6,16 +6,29 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use wgpu_conv::DType;
 
 use crate::{npy, output};
 
-/// A float32 tensor, row-major.
+/// A tensor, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
     /// Its sizes, slowest axis first.
     pub shape: Vec<u64>,
-    /// As many numbers as the product of the sizes.
+    /// What it consists of in its file.
+    pub dtype: DType,
+    /// As many numbers as the product of the sizes, each of which its type can hold.
     pub data: Vec<f32>,
+}
+
+impl Tensor {
+    /// Makes it one of another type, each number rounded to the nearest.
+    pub fn convert(&mut self, dtype: DType) {
+        if dtype != self.dtype {
+            self.data.iter_mut().for_each(|number| *number = dtype.round(*number));
+            self.dtype = dtype;
+        }
+    }
 }
 
 /// Where a tensor is: `FILE.npy`, `FILE.safetensors` or `FILE.safetensors:NAME`.
@@ -113,12 +126,15 @@ fn read_safetensors(bytes: &[u8], name: Option<&str>) -> Result<Tensor> {
         .tensor(name)
         .ok()
         .with_context(|| format!("there is no tensor {name:?} in the file (there are: {known})"))?;
-    ensure!(
-        view.dtype() == Dtype::F32,
-        "the dtype of tensor {name:?} is {:?}; required is F32: convert it with tensor.float() in PyTorch",
-        view.dtype()
-    );
-    Ok(Tensor { shape: view.shape().iter().map(|&size| size as u64).collect(), data: f32_from_le(view.data()) })
+    let dtype = match view.dtype() {
+        Dtype::F32 => DType::F32,
+        Dtype::F16 => DType::F16,
+        other => bail!(
+            "the dtype of tensor {name:?} is {other:?}; required is F32 or F16: convert it with tensor.float() in PyTorch"
+        ),
+    };
+    let shape = view.shape().iter().map(|&size| size as u64).collect();
+    Ok(Tensor { shape, dtype, data: dtype.decode(view.data()) })
 }
 
 /// Compares the offsets in a .safetensors header with the size of the file. The crate adds them up unchecked, and says
@@ -144,17 +160,17 @@ fn check_offsets(bytes: &[u8]) -> Result<()> {
 }
 
 fn write_safetensors(tensor: &Tensor, name: &str) -> Result<Vec<u8>> {
-    let data: Vec<u32> = tensor.data.iter().map(|value| value.to_bits().to_le()).collect();
     let shape: Option<Vec<usize>> = tensor.shape.iter().map(|&size| usize::try_from(size).ok()).collect();
     let shape =
         shape.with_context(|| format!("shape {} exceeds this machine's addresses", shape_text(&tensor.shape)))?;
-    let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(&data))?;
+    let data = tensor.dtype.encode(&tensor.data);
+    let dtype = match tensor.dtype {
+        DType::F32 => Dtype::F32,
+        DType::F16 => Dtype::F16,
+        other => bail!("tensors of type {other} cannot be written"),
+    };
+    let view = TensorView::new(dtype, shape, &data)?;
     Ok(safetensors::serialize([(name, view)], None)?)
-}
-
-/// Little-endian float32 numbers; a remainder of fewer than four bytes is left out.
-pub(crate) fn f32_from_le(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect()
 }
 
 /// The product of the sizes.
@@ -194,7 +210,8 @@ mod tests {
 
     #[test]
     fn safetensors_round_trip() {
-        let tensor = Tensor { shape: vec![1, 2, 3], data: vec![0.0, -1.0, 2.5, f32::MIN_POSITIVE, 4.0, -0.0] };
+        let data = vec![0.0, -1.0, 2.5, f32::MIN_POSITIVE, 4.0, -0.0];
+        let tensor = Tensor { shape: vec![1, 2, 3], dtype: DType::F32, data };
         let bytes = write_safetensors(&tensor, "a").unwrap();
         assert_eq!(read_safetensors(&bytes, Some("a")).unwrap(), tensor);
         assert_eq!(read_safetensors(&bytes, None).unwrap(), tensor);
@@ -203,6 +220,17 @@ mod tests {
         for length in 0..bytes.len() {
             assert!(read_safetensors(&bytes[..length], None).is_err(), "{length} bytes");
         }
+    }
+
+    #[test]
+    fn halves_round_trip_and_are_half_as_large() {
+        let mut tensor = Tensor { shape: vec![5], dtype: DType::F32, data: vec![0.1, -1.0, 65504.0, 6e-8, -0.0] };
+        let wide = write_safetensors(&tensor, "a").unwrap();
+        tensor.convert(DType::F16);
+        assert_ne!(tensor.data[0], 0.1);
+        let bytes = write_safetensors(&tensor, "a").unwrap();
+        assert_eq!(wide.len() - bytes.len(), 10);
+        assert_eq!(read_safetensors(&bytes, None).unwrap(), tensor);
     }
 
     /// Eight tensors of 2^61 - 1 bytes: the crate's own sum of header and data would overflow.

@@ -577,7 +577,7 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 #[cfg(test)]
 pub(crate) fn common_source_for_tests() -> String {

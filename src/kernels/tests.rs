@@ -5,7 +5,7 @@ use super::*;
 use crate::lowered::tests::one;
 
 #[path = "../../tests/common/wgsl.rs"]
-mod wgsl;
+pub(crate) mod wgsl;
 
 const ACCESSES: [Access; 3] = [Access::Separate, Access::SharedBuffer, Access::ThroughOutput];
 

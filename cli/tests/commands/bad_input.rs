@@ -4,12 +4,12 @@
 use crate::support::{Lab, NO_ADAPTER, counting, le_bytes, npy, npy_header, npy_with_header, safetensors, text};
 
 /// Arguments (words separated by spaces), and what the error must contain.
-struct Case {
+pub struct Case {
     args: Vec<String>,
     contains: String,
 }
 
-fn case(args: &str, contains: &str) -> Case {
+pub fn case(args: &str, contains: &str) -> Case {
     Case { args: args.split_whitespace().map(Into::into).collect(), contains: contains.into() }
 }
 
@@ -20,7 +20,7 @@ fn case_with(args: &str, word: &str, contains: &str) -> Case {
 }
 
 /// Input 1×3×7×7, weight 2×3×3×3, and the other tensors that go with them.
-fn good_files() -> Lab {
+pub fn good_files() -> Lab {
     let lab = Lab::new();
     lab.npy("x.npy", &[1, 3, 7, 7], counting(147)).npy("w.npy", &[2, 3, 3, 3], counting(54)).npy(
         "b.npy",
@@ -32,7 +32,7 @@ fn good_files() -> Lab {
 
 const RUN: &str = "run --input x.npy --weight w.npy --output y.npy";
 
-fn check(lab: &Lab, cases: &[Case]) {
+pub fn check(lab: &Lab, cases: &[Case]) {
     let before = lab.names();
     let mut wrong = Vec::new();
     for case in cases {
@@ -329,7 +329,7 @@ fn npy_files() {
     for (dtype, name) in [
         ("<f8", "float64"),
         (">f8", "float64"),
-        ("<f2", "float16"),
+        ("<f2", "147 elements of 2 bytes; after the header the file has 588 bytes"),
         ("<i4", "int32"),
         ("<i8", "int64"),
         ("|u1", "uint8"),
@@ -383,9 +383,9 @@ fn safetensors_files() {
     add("none", &safetensors("{}", &[]), "", "0 tensors");
     add("missing", &good, ":y", "there are: x");
     let edit = |from: &str, to: &str| safetensors(&header.replace(from, to), &data);
-    for (index, dtype) in ["F64", "F16", "BF16", "I32", "U8", "BOOL"].into_iter().enumerate() {
+    for (index, dtype) in ["F64", "F8_E4M3", "BF16", "I32", "U8", "BOOL"].into_iter().enumerate() {
         // As many bytes as the header says, so that the type alone is wrong.
-        let size = [8, 2, 2, 4, 1, 1][index];
+        let size = [8, 1, 2, 4, 1, 1][index];
         let text = header.replace("F32", dtype).replace("588", &(147 * size).to_string());
         add(&format!("dtype{dtype}"), &safetensors(&text, &vec![0; 147 * size]), "", dtype);
     }
@@ -438,7 +438,7 @@ fn shapes_that_do_not_fit() {
         with("x3", "w", "--transposed", "(N, 2, H, W)"),
         with("x", "b", "", "--weight b.npy: weight has shape (2)"),
         with("x", "w6", "", "one to three spatial axes"),
-        with("b", "w", "", "--input b.npy, (2,), and --weight w.npy"),
+        with("b", "w", "", "--input b.npy, (2,) (nchw), and --weight w.npy, (2, 3, 3, 3) (oihw), with groups 1"),
         with("x", "w0", "", "kernel_size is 0"),
         with("x", "wo", "", "out_channels is 0"),
         with("x", "wide", "--groups 4", "4000000000 per group × 4 groups"),
@@ -478,7 +478,7 @@ fn shapes_that_do_not_fit() {
         run("--dilation 1,2,3", "dilation is 3 numbers; it must be 2 numbers"),
         run("--padding 1,2,3", "padding is 3 numbers; it must be 2 numbers"),
         run("--padding 1,2,3,4,5", "padding is 5 numbers; it must be 2 numbers"),
-        with("x3", "w3", "--stride 1,2", "stride is 2 numbers; it must be 1 numbers"),
+        with("x3", "w3", "--stride 1,2", "stride is 2 numbers; it must be 1 number,"),
         with("x", "w5", "--padding 1,2", "padding is 2 numbers; it must be 3 numbers"),
         run("--output-padding 1", "output_padding is 1; it must be 0"),
         with("y2", "w", "--transposed --output-padding 1", "output_padding is 1; it must be below 1"),

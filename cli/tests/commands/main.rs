@@ -1,6 +1,7 @@
 //! The program, run as a process: what it computes and prints, and what it says of malformed input.
 
 mod bad_input;
+mod formats;
 mod results;
 mod serve;
 mod support;

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use crate::support::{Lab, NO_ADAPTER, skip_gpu_test, text};
 
 /// The program, answering.
-struct Server {
+pub struct Server {
     process: Child,
     requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
 impl Server {
-    fn start(lab: &Lab, args: &[&str]) -> Self {
+    pub fn start(lab: &Lab, args: &[&str]) -> Self {
         let mut command = lab.command(&[&["bench", "--serve"], args].concat());
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let requests = process.stdin.take();
@@ -36,7 +36,7 @@ impl Server {
         self.ask_text(request.to_string().as_bytes())
     }
 
-    fn succeed(&mut self, request: Value) -> Value {
+    pub fn succeed(&mut self, request: Value) -> Value {
         let answer = self.ask(request.clone());
         assert_eq!(answer["ok"], json!(true), "{request}: {answer}");
         answer
@@ -48,7 +48,7 @@ impl Server {
         answer["error"].as_str().unwrap().to_owned()
     }
 
-    fn end(mut self) {
+    pub fn end(mut self) {
         drop(self.requests.take());
         assert!(self.process.wait().unwrap().success());
     }

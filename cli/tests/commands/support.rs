@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use wgpu_conv::f16;
+
 /// A temporary folder with good and bad files in it.
 pub struct Lab {
     folder: tempfile::TempDir,
@@ -52,14 +54,31 @@ impl Lab {
         text(&output.stdout)
     }
 
-    /// Shape (as Python writes it) and numbers of an .npy file.
+    /// Writes a float16 .npy file.
+    pub fn npy_halves(&self, name: &str, shape: &[usize], values: impl IntoIterator<Item = f32>) -> &Self {
+        self.write(name, npy_with_header(&npy_header("<f2", false, shape), &le_halves(values)))
+    }
+
+    /// Shape (as Python writes it) and numbers of a float32 .npy file.
     pub fn read_npy(&self, name: &str) -> (String, Vec<f32>) {
+        let (shape, data) = self.read_npy_of(name, "<f4");
+        (shape, f32s(&data))
+    }
+
+    /// Shape and numbers of a float16 .npy file.
+    pub fn read_npy_halves(&self, name: &str) -> (String, Vec<f32>) {
+        let (shape, data) = self.read_npy_of(name, "<f2");
+        (shape, data.chunks_exact(2).map(|c| f16::from_le_bytes(c.try_into().unwrap()).to_f32()).collect())
+    }
+
+    fn read_npy_of(&self, name: &str, dtype: &str) -> (String, Vec<u8>) {
         let bytes = std::fs::read(self.path(name)).unwrap();
         let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
         let header = text(&bytes[10..10 + length]);
-        assert!(header.contains("'descr': '<f4'") && header.contains("'fortran_order': False"), "{header}");
+        let descr = format!("'descr': '{dtype}'");
+        assert!(header.contains(&descr) && header.contains("'fortran_order': False"), "{header}");
         let shape = header.split_once("'shape': (").unwrap().1.split_once(')').unwrap().0;
-        (format!("({})", shape.trim_end_matches([' ', ','])), f32s(&bytes[10 + length..]))
+        (format!("({})", shape.trim_end_matches([' ', ','])), bytes[10 + length..].to_vec())
     }
 }
 
@@ -81,6 +100,10 @@ pub fn text(bytes: &[u8]) -> String {
 
 pub fn le_bytes(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
     values.into_iter().flat_map(f32::to_le_bytes).collect()
+}
+
+pub fn le_halves(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
+    values.into_iter().flat_map(|value| f16::from_f32(value).to_le_bytes()).collect()
 }
 
 fn f32s(bytes: &[u8]) -> Vec<f32> {
