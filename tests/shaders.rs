@@ -9,7 +9,7 @@ use wgpu_conv::{Error, Kernel, Problem, shader_source};
 mod wgsl;
 
 /// Each parameter that reaches the compiler, alone and with others.
-const CONFIGURATIONS: [&str; 34] = [
+const CONFIGURATIONS: [&str; 36] = [
     "c3h9w9o5k1:nobias",
     "c3h9w9o5k1",
     "c3h9w9o5k3+residual",
@@ -47,6 +47,8 @@ const CONFIGURATIONS: [&str; 34] = [
     "c3w9o5k3p1",
     "c3h9w9o5k4s2p1:transposed",
     "c3h9w9o5k3:f16+residual",
+    "c4h9w9o5k3:deform:mask",
+    "c4h9w9o5k3:deform:f16+residual",
 ];
 
 /// Which number of a binding is what, for people who read the shaders; the same in all of them.
@@ -114,6 +116,32 @@ fn packing_is_taken_by_every_back_end() {
             assert_eq!(bindings(&module), [(0, "pack".into()), (1, "raw".into()), (2, "packed".into())]);
         }
     }
+}
+
+/// The program that samples the input of a deformable convolution; it is the same for all kernels, and in all sizes.
+#[test]
+fn sampling_is_taken_by_every_back_end() {
+    let mut sources = Vec::new();
+    for text in [
+        "c4h9w9o5k3:deform",
+        "c4h9w9o5k3:deform:mask",
+        "c4h9w9o5k3:deform:f16",
+        "c4h9w9o5k3:deform:mask:f16",
+        "n3c6h7w15o9k2x5s2p1d3g3:deform:offset_groups=2:mask:nhwc:hwio+relu",
+    ] {
+        let parts = |part| shader_source(&text.parse().unwrap(), Kernel::Direct, Some("c4x8"), part).ok();
+        let all: Vec<String> = (0..).map_while(parts).collect();
+        let source = all.into_iter().find(|source| source.contains("samples")).unwrap_or_else(|| panic!("{text}"));
+        let module = wgsl::translate(&source).unwrap_or_else(|message| panic!("{text}: {message}"));
+        let expected = [(0, "params"), (1, "input"), (2, "offset"), (3, "mask"), (5, "samples")];
+        assert_eq!(bindings(&module), expected.map(|(binding, name)| (binding, name.into())), "{text}");
+        assert_eq!(module.entry_points[0].workgroup_size, [256, 1, 1], "{text}");
+        sources.push(source);
+    }
+    assert_eq!(sources[1], sources[4], "neither sizes nor orders in memory are compiled in");
+    sources.sort();
+    sources.dedup();
+    assert_eq!(sources.len(), 4);
 }
 
 #[test]
