@@ -349,6 +349,8 @@ fn group_by_group(problem: &Problem, data: &Data) -> Vec<f64> {
                 bias: data.bias.as_ref().map(of_group),
                 residual: None,
                 slopes: data.slopes.as_ref().map(of_group),
+                offset: None,
+                mask: None,
             };
             output.extend(part.run(&small).values);
         }

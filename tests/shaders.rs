@@ -9,7 +9,7 @@ use wgpu_conv::{Error, Kernel, Problem, shader_source};
 mod wgsl;
 
 /// Each parameter that reaches the compiler, alone and with others.
-const CONFIGURATIONS: [&str; 37] = [
+const CONFIGURATIONS: [&str; 39] = [
     "c3h9w9o5k1:nobias",
     "c3h9w9o5k1",
     "c3h9w9o5k3+residual",
@@ -50,6 +50,8 @@ const CONFIGURATIONS: [&str; 37] = [
     "c3h9w9o5k3p1s2:u8_i8z_i8+relu",
     "c9h9w9o9k3g3:i8_i8_i32",
     "c300z3h9w9o5k3x1x1:i8_u8_u8",
+    "c4h9w9o5k3:deform:mask",
+    "c4h9w9o5k3:deform:f16+residual",
 ];
 
 /// Which number of a binding is what, for people who read the shaders; the same in all of them.
@@ -123,13 +125,62 @@ fn packing_is_taken_by_every_back_end() {
     }
 }
 
+/// The program that samples the input of a deformable convolution; it is the same for all kernels, and in all sizes.
+#[test]
+fn sampling_is_taken_by_every_back_end() {
+    let mut sources = Vec::new();
+    for text in [
+        "c4h9w9o5k3:deform",
+        "c4h9w9o5k3:deform:mask",
+        "c4h9w9o5k3:deform:f16",
+        "c4h9w9o5k3:deform:mask:f16",
+        "n3c6h7w15o9k2x5s2p1d3g3:deform:offset_groups=2:mask:nhwc:hwio+relu",
+    ] {
+        let parts = |part| shader_source(&text.parse().unwrap(), Kernel::Direct, Some("c4x8"), part).ok();
+        let all: Vec<String> = (0..).map_while(parts).collect();
+        let source = all.into_iter().find(|source| source.contains("samples")).unwrap_or_else(|| panic!("{text}"));
+        let module = wgsl::translate(&source).unwrap_or_else(|message| panic!("{text}: {message}"));
+        let expected = [(0, "params"), (1, "input"), (2, "offset"), (3, "mask"), (5, "samples")];
+        assert_eq!(bindings(&module), expected.map(|(binding, name)| (binding, name.into())), "{text}");
+        assert_eq!(module.entry_points[0].workgroup_size, [256, 1, 1], "{text}");
+        sources.push(source);
+    }
+    assert_eq!(sources[1], sources[4], "neither sizes nor orders in memory are compiled in");
+    sources.sort();
+    sources.dedup();
+    assert_eq!(sources.len(), 4);
+}
+
+/// The programs around a convolution of integers, with every type of theirs.
+#[test]
+fn programs_of_integers_are_taken_by_every_back_end() {
+    for text in ["c5h9w9o6k3p1:u8_i8z_i8+relu", "c5h9w9o6k3:i8_u8_u8:nhwc+prelu", "c5z3h9w9o6k3:i8_i8_i32"] {
+        let problem: Problem = text.parse().unwrap();
+        let windows = usize::from(text.contains("_i8z_") || text.contains("_u8_"));
+        let mut seen = Vec::new();
+        for part in 1..=3 + windows as u32 {
+            let source = shader_source(&problem, Kernel::Direct, None, part).unwrap();
+            let module = wgsl::translate(&source).unwrap_or_else(|message| panic!("{text}, part {part}: {message}"));
+            seen.push(bindings(&module));
+        }
+        let list = |names: &[(u32, &str)]| names.iter().map(|&(at, name)| (at, name.to_string())).collect::<Vec<_>>();
+        let expected = [
+            list(&[(0, "pack"), (1, "raw"), (2, "packed"), (3, "weight_sums")]),
+            list(&[(0, "params"), (1, "sums"), (2, "weight_sums"), (3, "quantization"), (5, "output")]),
+            list(&[(0, "params"), (1, "input"), (3, "quantization"), (5, "output")]),
+            list(&[(0, "params"), (1, "input"), (5, "output")]),
+        ];
+        assert_eq!(seen, expected[..3 + windows], "{text}");
+    }
+}
+
 #[test]
 fn generic_variants_are_one_shader_for_everything() {
     for &kernel in Kernel::ALL {
         for variant in kernel.variants().into_iter().filter(|variant| variant.starts_with("generic")) {
             let source = |text: &str| shader_source(&text.parse().unwrap(), kernel, Some(variant), 0).unwrap();
             // But for each type of elements.
-            let usual = CONFIGURATIONS.into_iter().filter(|text| !text.contains(":f16") && !text.contains("_i"));
+            let usual = CONFIGURATIONS.into_iter().filter(|text| !text.contains(":f16") && !text.contains("8_"));
             for text in usual.chain(["c3h99w99o5k11x13s2d3p4+elu=2"]) {
                 assert!(source(text) == source(CONFIGURATIONS[0]), "{kernel} {variant} for {text}");
             }

@@ -11,7 +11,7 @@ const END: &str = "<!-- end -->\n";
 
 /// Each kind of convolution with problems that stand for it: fields and options of a problem string. Small, large, with strides and
 /// groups that divide nothing well, and one group for each channel.
-const OPS: [(&str, &[[&str; 2]]); 6] = [
+const OPS: [(&str, &[[&str; 2]]); 7] = [
     (
         "Conv1d",
         &[["c5w9o6k3p1", ""], ["n8c256w4000o512k5s2p2", ""], ["n2c33w77o21k4s3d2p1g3", ""], ["c64w999o64k3p1g64", ""]],
@@ -59,6 +59,15 @@ const OPS: [(&str, &[[&str; 2]]); 6] = [
             ["n2c64z8h14w14o64k4s2p1", ":transposed"],
             ["n2c33z8h7w9o21k4x3x2s3x1x2p1g3", ":transposed"],
             ["c64z6h9w9o64k4s2p1g64", ":transposed"],
+        ],
+    ),
+    (
+        "DeformConv2d",
+        &[
+            ["c5h9w7o6k3p1", ":deform"],
+            ["n8c64h56w56o64k3p1", ":deform:mask"],
+            ["n2c33h17w19o21k4x3s3x1d2p1g3", ":deform:offset_groups=3:mask"],
+            ["c64h30w30o64k3p1g64", ":deform:offset_groups=64"],
         ],
     ),
 ];
@@ -112,7 +121,7 @@ fn verdict(kernel: Kernel, problems: &[Problem]) -> String {
 
 /// The rows for one kind of convolution and type of elements: one, if all orders in memory fare alike. None if there are no
 /// such problems.
-fn rows(texts: &[[&str; 2]], dtype: DType) -> Vec<Row> {
+fn rows(texts: &[[&str; 2]], dtype: &str) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for layout in Layout::ALL {
         // Of this order alone: weight orders with the same verdicts together.
@@ -138,6 +147,21 @@ fn rows(texts: &[[&str; 2]], dtype: DType) -> Vec<Row> {
     rows
 }
 
+/// What tensors may consist of: in words, and as an option of a problem string.
+fn elements() -> Vec<(String, String)> {
+    let mut all: Vec<_> = DType::FLOATS.map(|dtype| (dtype.to_string(), dtype.to_string())).to_vec();
+    let [eight, outputs] = [&[DType::I8, DType::U8][..], &[DType::I32, DType::I8, DType::U8]];
+    for output in outputs {
+        for (input, weight, points) in eight
+            .iter()
+            .flat_map(|input| eight.iter().flat_map(move |weight| [(input, weight, ""), (input, weight, "z")]))
+        {
+            all.push(("i8, u8; output i32, i8, u8".into(), format!("{input}_{weight}{points}_{output}")));
+        }
+    }
+    all
+}
+
 /// The table as Markdown.
 fn table() -> String {
     let kernels: Vec<&str> = Kernel::ALL.iter().map(|kernel| kernel.name()).collect();
@@ -150,14 +174,18 @@ fn table() -> String {
     ];
     for (op, texts) in OPS {
         let before = lines.len();
-        for dtype in DType::ALL {
+        for (elements, dtype) in elements() {
             let modes = PaddingMode::ALL.iter().filter(|mode| problems(texts, &format!(":{dtype}:{mode}")).is_some());
             let modes: Vec<&str> = modes.map(|mode| mode.name()).collect();
-            for row in rows(texts, dtype) {
+            for row in rows(texts, &dtype) {
                 let layouts: Vec<&str> = row.layouts.iter().map(|layout| layout.name()).collect();
                 let weights: Vec<&str> = row.weight_layouts.iter().map(|layout| layout.name()).collect();
-                let cells = [dtype.name().into(), layouts.join(", "), weights.join(", "), modes.join(", ")];
-                lines.push(format!("| {op} | {} | {} |", cells.join(" | "), row.verdicts.join(" | ")));
+                let cells = [elements.clone(), layouts.join(", "), weights.join(", "), modes.join(", ")];
+                let line = format!("| {op} | {} | {} |", cells.join(" | "), row.verdicts.join(" | "));
+                // Types that fare alike have one line.
+                if !lines.contains(&line) {
+                    lines.push(line);
+                }
             }
         }
         assert!(lines.len() > before, "no problem of {op} can be made: {texts:?}");

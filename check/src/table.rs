@@ -81,7 +81,7 @@ fn listed(rows: &[(&str, &str)]) -> Vec<Entry> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use wgpu_conv::{Activation, Op, PaddingMode};
+    use wgpu_conv::{Activation, DType, Layout, Op, PaddingMode, WeightLayout};
 
     use super::*;
 
@@ -205,6 +205,31 @@ mod tests {
         }
         seen("padding beyond the kernel", &|p| transposed(p) && p.padding()[0][0] > p.kernel_size()[0]);
         seen("output padding beyond the stride", &|p| p.output_padding()[0] >= p.stride()[0]);
+        let deformable = |p: &Problem| p.op() == Op::DeformConv;
+        for mask in [false, true] {
+            seen("deformable ones with and without a mask", &|p| deformable(p) && p.mask() == mask);
+            seen("offset groups", &|p| deformable(p) && p.mask() == mask && p.offset_groups() > 1);
+        }
+        seen("offset groups with several channels", &|p| {
+            deformable(p) && p.offset_groups() > 1 && p.in_channels() / p.offset_groups() > 8
+        });
+        seen("groups across offset groups", &|p| {
+            deformable(p) && p.groups() > 1 && p.offset_groups() > 1 && p.offset_groups() % p.groups() != 0
+        });
+        for axis in 0..2 {
+            seen("a deformable stride", &|p| deformable(p) && p.stride()[axis] > 1);
+            seen("a deformable dilation", &|p| deformable(p) && p.dilation()[axis] > 1);
+            seen("deformable padding that differs", &|p| deformable(p) && p.padding()[axis][0] != p.padding()[axis][1]);
+        }
+        for dtype in DType::ALL {
+            for layout in Layout::ALL {
+                seen("deformable formats", &|p| deformable(p) && (p.dtype(), p.layout()) == (dtype, layout));
+            }
+            let weights = if dtype == DType::F32 { &WeightLayout::ALL[..] } else { &[] };
+            for &order in weights {
+                seen("orders of a deformable weight", &|p| deformable(p) && p.weight_layout() == order);
+            }
+        }
         seen("a line of 70,000", &|p| p.dimensions() == 1 && p.input_shape()[2] == 70_000);
         seen("a volume with more than 49 taps", &|p| {
             p.dimensions() == 3 && p.kernel_size().iter().product::<u32>() > 49

@@ -319,7 +319,7 @@ mod tests {
     fn round_trips() {
         for shape in [vec![], vec![0], vec![5], vec![1, 2, 3], vec![0, 4_000_000_000, 3]] {
             let count = element_count(&shape).unwrap() as usize;
-            for dtype in DType::ALL {
+            for dtype in DType::FLOATS {
                 let tensor = Tensor { shape: shape.clone(), dtype, data: vec![1.25; count] };
                 assert_eq!(read(&write(&tensor).unwrap()).unwrap(), tensor);
             }

@@ -14,6 +14,7 @@ use std::str::FromStr;
 use crate::capabilities::{AdapterClass, Capabilities};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::integers::Integers;
 use crate::lowered::{self, Lowered};
 use crate::params::activation_code;
 use crate::prepare::Prepare;
@@ -511,9 +512,11 @@ pub(crate) fn pack_source(packing: Packing, dtype: DType) -> Result<String> {
 }
 
 /// The WGSL of a kernel for a problem as it is handed to wgpu: a whole module, and nothing else. Part 0 is the
-/// convolution, part 1 the program that packs its weight, part 2 of a variant that splits sums their addition; then, of a
-/// deformable convolution, the program that samples its input; then the other convolutions of a problem that takes several. Needs no adapter. Without a name, the kernel's first variant that takes the
-/// problem on a device of WebGPU's default limits.
+/// convolution, part 1 the program that packs its weight, part 2, where sums go to a
+/// workspace, what becomes of them there; then the program that makes what the convolution reads, if there is one (of a
+/// deformable one, or of integers, and there the sums of windows too); then the other convolutions of a problem that takes
+/// several. Needs no adapter. Without a name, the kernel's first variant that takes the problem on a device of WebGPU's
+/// default limits.
 ///
 /// # Errors
 /// [`Error::Unknown`] for a variant or a part that does not exist, [`Error::Refused`] if the variant (or every one)
@@ -555,11 +558,16 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
         }
         if number == 0 {
             modules.push(pack_source(choice.packing(), pass.dtype)?);
-            if partial {
-                modules.push(reduce_source(pass, Access::Separate, build.storage)?);
+            match problem.integers() {
+                Some(integers) => modules.push(requantize_source(problem, integers)?),
+                None if partial => modules.push(reduce_source(pass, Access::Separate, build.storage)?),
+                None => {}
             }
             if let Some(prepare) = &pass.prepare {
                 modules.push(prepare.source()?);
+            }
+            if problem.integers().is_some_and(Integers::needs_windows) {
+                modules.push(window_sums_source()?);
             }
         }
     }
@@ -569,7 +577,7 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
             what: "part",
             name: part.to_string(),
             known: format!(
-                "0 to {}: the convolution, the packing of its weight, where sums are split their addition, of a deformable one the sampling, further convolutions",
+                "0 to {}: the convolution, the packing of its weight, where there are such programs what becomes of sums in a workspace and what makes the input, further convolutions",
                 modules.len() - 1
             ),
         }),

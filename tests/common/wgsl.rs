@@ -13,7 +13,7 @@ pub fn validate(source: &str) -> Result<(naga::Module, ModuleInfo), String> {
     capabilities.set(Capabilities::SHADER_FLOAT16, source.starts_with("enable f16;"));
     capabilities.set(
         Capabilities::SHADER_FLOAT16_IN_FLOAT32,
-        source.contains("fn half_bits") || source.contains("array<vec2u>"),
+        ["fn half_bits", "array<vec2u>", "input: array<u32>"].iter().any(|part| source.contains(part)),
     );
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
