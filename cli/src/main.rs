@@ -38,6 +38,8 @@ A PROBLEM is one convolution in one word, or a workload of the benchmarks, A to 
   c1w16000o512k10s5             one axis: no h; with z, h and w there are three
   c64h28w28o32k4s2p1:transposed=1x0
                                 transposed, with output padding
+  c64h28w28o64k3p1:deform:offset_groups=2:mask
+                                deformable, with two offset groups and a mask
 
 Where no flag does, the environment variables WGPU_BACKEND (vulkan, dx12, metal)
 and WGPU_ADAPTER_NAME (part of a name) choose the adapter.
@@ -115,7 +117,7 @@ mod tests {
     fn the_examples_in_the_help_are_problems() {
         let words = AFTER_HELP.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
         let examples: Vec<&str> = words.filter(|word| word.contains('k') && word.contains('w')).collect();
-        assert_eq!(examples.len(), 5, "{examples:?}");
+        assert_eq!(examples.len(), 6, "{examples:?}");
         for example in examples {
             gpu::parse_problem(example).unwrap_or_else(|error| panic!("{example}: {error}"));
         }
