@@ -91,6 +91,8 @@ fn numbers_in_the_tables_are_computed() -> Result<(), Box<dyn Error>> {
         let computed = match heading.as_str() {
             "weight" => tuple(&problem.weight_shape()),
             "output" => tuple(&problem.output_shape()),
+            "offset" => problem.offset_shape().map_or("none".into(), |shape| tuple(&shape)),
+            "mask" => problem.mask_shape().map_or("none".into(), |shape| tuple(&shape)),
             "padding (top, bottom, left, right)" | "padding (before and after each axis)" => {
                 tuple(problem.padding().as_flattened())
             }

@@ -72,13 +72,33 @@ fn arithmetic(problem: &Problem) -> String {
         names.concat()
     };
     add("input", shape(&problem.input_shape(), format!("N, C_in{}", spatial("")), problem.input_len()));
+    for (name, channels, count) in [
+        ("offset", problem.offset_shape().map(|shape| (shape, "offset groups * 2 * KH * KW")), problem.offset_len()),
+        ("mask", problem.mask_shape().map(|shape| (shape, "offset groups * KH * KW")), problem.mask_len()),
+    ]
+    .into_iter()
+    .filter_map(|(name, shape, count)| Some((name, shape?, count)))
+    {
+        let (sizes, channels) = channels;
+        add(name, shape(&sizes, format!("N, {channels}{}", spatial("O")), count));
+    }
     let channels = if transposed { "C_in, C_out / groups" } else { "C_out, C_in / groups" };
     add("weight", shape(&problem.weight_shape(), format!("{channels}{}", spatial("K")), problem.weight_len()));
     if problem.bias() {
         add("bias", format!("({},)", problem.out_channels()));
     }
     add("output", shape(&problem.output_shape(), format!("N, C_out{}", spatial("O")), problem.output_len()));
-    add("elements", format!("{}, {} bytes each; sums are f32", problem.dtype(), problem.dtype().size()));
+    let elements = match problem.integers() {
+        None => format!("{}, {} bytes each; sums are f32", problem.dtype(), problem.dtype().size()),
+        Some(integers) => format!(
+            "input {}, weight {}{}, output {}; sums are i32",
+            integers.input,
+            integers.weight,
+            if integers.weight_zero_points { " with zero points" } else { "" },
+            integers.output
+        ),
+    };
+    add("elements", elements);
     add(
         "order in memory",
         format!("input and output {}, weight {}", order(problem.layout()), weight_order(problem.weight_layout())),
@@ -128,6 +148,11 @@ fn arithmetic(problem: &Problem) -> String {
     let field = times(&problem.receptive_field());
     if transposed {
         add("reach", format!("{field} output elements in {per_group} of the channels, for each input"));
+    } else if problem.op() == Op::DeformConv {
+        add(
+            "receptive field",
+            format!("{field} input elements in {per_group} of the channels, where all offsets are 0"),
+        );
     } else {
         add("receptive field", format!("{field} input elements in {per_group} of the channels, for each output"));
     }
@@ -271,6 +296,15 @@ mod tests {
                 assert_eq!(result, i64::from(problem.output_shape()[2 + axis]));
             }
         }
+    }
+
+    #[test]
+    fn a_deformable_problem_has_offsets_and_a_mask() {
+        let text = text("n2c4h9w10o6k3p1:deform:offset_groups=2:mask");
+        for part in ["(2, 36, 9, 10)", "6,480 elements", "(2, 18, 9, 10)", "where all offsets are 0"] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        assert!(!super::tests::text("n2c4h9w10o6k3p1").contains("offset"));
     }
 
     #[test]

@@ -41,6 +41,9 @@ A PROBLEM is one convolution in one word, or a workload of the benchmarks, A to 
                                 transposed, with output padding
   c64h28w28o32k3p1:f16:nhwc:hwio
                                 16-bit floats, channels last, the weight as TensorFlow has it
+  c64h28w28o64k3p1:deform:offset_groups=2:mask
+                                deformable, with two offset groups and a mask
+  c64h28w28o32k3p1:u8_i8_u8     integers: input, weight and output
 
 Where no flag does, the environment variables WGPU_BACKEND (vulkan, dx12, metal)
 and WGPU_ADAPTER_NAME (part of a name) choose the adapter.

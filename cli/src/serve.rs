@@ -14,12 +14,14 @@
 //! | `{"op": "release", "id": 0}` | |
 //!
 //! Parameters are lists with a number for each spatial axis, outermost first (2-D: rows, columns); `padding` has two for each,
-//! before and after it (2-D: top, bottom, left, right). `transposed` says which kind of convolution it is.
+//! before and after it (2-D: top, bottom, left, right). `transposed` and `deformable` say which kind of convolution it is; of a
+//! deformable one `offset` and `mask` are the shapes of these tensors, null where there are none.
 //!
 //! `prepare` also takes `kernel`, `variant`, `seed`, and `folder`, into which it writes the tensors that it made up:
-//! `input.npy`, `weight.npy`, `bias.npy`, the float64 reference's result `expected.npy`, and `bounds.npy`, how far a float32
-//! result may be from it. Their axes are in the order that the problem's `layout` and `weight_layout` say, channels last as (N, …,
-//! C); all are float32, with numbers that the problem's `dtype` can hold. Any failure is `{"ok": false, "error": "…"}`.
+//! `input.npy`, `weight.npy`, `bias.npy`, `offset.npy`, `mask.npy`, the float64 reference's result `expected.npy`, and
+//! `bounds.npy`, how far a float32 result may be from it. Their axes are in the order that the problem's `layout` and
+//! `weight_layout` say, channels last as (N, …, C); all are float32, with numbers that the problem's `dtype` can hold. Any failure
+//! is `{"ok": false, "error": "…"}`.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _};
@@ -200,6 +202,7 @@ impl Server<'_> {
             "id": id,
             "problem": problem.to_string(),
             "transposed": problem.op() == Op::ConvTranspose,
+            "deformable": problem.op() == Op::DeformConv,
             "input": &problem.input_shape()[..],
             "weight": &problem.weight_shape()[..],
             "output": &problem.output_shape()[..],
@@ -208,6 +211,9 @@ impl Server<'_> {
             "output_padding": problem.output_padding(),
             "dilation": problem.dilation(),
             "groups": problem.groups(),
+            "offset_groups": problem.offset_groups(),
+            "offset": problem.offset_shape().as_deref(),
+            "mask": problem.mask_shape().as_deref(),
             "dtype": problem.integers().map_or_else(|| problem.dtype().to_string(), |integers| integers.to_string()),
             "layout": problem.layout().name(),
             "weight_layout": problem.weight_layout().name(),
@@ -259,6 +265,12 @@ fn write_tensors(folder: &Path, problem: &Problem, data: &ProblemData, reference
     let shape = [channels];
     if let Some(bias) = &data.bias {
         tensors.push(("bias", &shape, bias.clone()));
+    }
+    let (offset, mask) = (problem.offset_shape(), problem.mask_shape());
+    for (name, shape, data) in [("offset", &offset, &data.offset), ("mask", &mask, &data.mask)] {
+        if let (Some(shape), Some(data)) = (shape, data) {
+            tensors.push((name, shape, data.clone()));
+        }
     }
     for (name, shape, data) in tensors {
         let tensor = Tensor { shape: shape.iter().copied().map(u64::from).collect(), dtype: DType::F32, data };

@@ -21,7 +21,8 @@ pub struct ShaderArgs {
     #[arg(long)]
     variant: Option<String>,
     /// Which of the kernel's programs: 0 is the convolution, 1 the one that packs its weights; where sums are split, the one
-    /// that adds them; then the further convolutions of a problem that takes several, as transposed ones do
+    /// that adds them; of a deformable convolution the one that samples the input; then the further convolutions of a problem
+    /// that takes several, as transposed ones do
     #[arg(long, default_value_t = 0)]
     part: u32,
 }

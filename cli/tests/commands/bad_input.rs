@@ -219,6 +219,10 @@ fn problem_strings() {
         ("c3w2o2k1p2:transposed", "no columns"),
         ("c3h7w7o2k3g2:transposed", "in_channels = 3"),
         ("c4h7w7o3k3g2:transposed", "out_channels = 3"),
+        ("c4h7w7o3k3:deform:offset_groups=3", "offset_groups is 3; it must be a divisor of in_channels, which is 4"),
+        ("c4h7w7o3k3:deform:transposed", "not with deform"),
+        ("c4h7w7o3k3:mask", "only deformable"),
+        ("c4w7o3k3:deform", "2 numbers, rows and columns"),
         ("c1w4294967295o1k1s4294967295:transposed", "18446744060824649731"),
         ("c3h7w7o2k3pfoo", "expected a number"),
         ("c3h7w7o2k3k3", "twice"),
@@ -425,6 +429,8 @@ fn shapes_that_do_not_fit() {
         .npy("y2.npy", &[1, 2, 4, 4], counting(32))
         .npy("r3.npy", &[2, 5, 5], counting(50))
         .npy("r4.npy", &[1, 2, 4, 5], counting(40))
+        .npy("o.npy", &[1, 18, 5, 5], [0.0; 450])
+        .npy("w1d.npy", &[2, 4, 3], [0.0; 24])
         .npy("nan.npy", &[1], [f32::NAN]);
     let run = |args: &str, contains: &str| case(&format!("{RUN} {args}"), contains);
     let with = |input: &str, weight: &str, args: &str, contains: &str| {
@@ -490,6 +496,19 @@ fn shapes_that_do_not_fit() {
         with("y2", "w", "--transposed --out-channels 2", "--out-channels is 2; the tensors have 3"),
         with("y2", "w", "--transposed --bias b.npy", "bias has shape (2,); required is (3,)"),
         with("y2", "w", "--transposed --residual r.npy", "required is (1, 3, 6, 6)"),
+        run("--deform", "offset is missing: the convolution is deformable"),
+        run("--deform --transposed --offset r.npy", "--transposed"),
+        run("--deform --offset r.npy", "offset has shape (1, 2, 5, 5); required is (1, 18, 5, 5)"),
+        run("--deform --offset r.npy --offset-groups 3", "required is (1, 54, 5, 5)"),
+        run("--deform --offset r.npy --offset-groups 2", "offset_groups is 2; it must be a divisor of in_channels"),
+        run("--deform --offset r.npy --offset-groups 0", "offset_groups is 0"),
+        run("--deform --offset r.npy --mask r.npy", "offset has shape"),
+        run("--deform --offset o.npy --mask r.npy", "mask has shape (1, 2, 5, 5); required is (1, 9, 5, 5)"),
+        run("--deform --offset o.npy --padding-mode reflect", "padding_mode is reflect; it must be zeros"),
+        run("--offset o.npy", "offset was given, but the convolution is not deformable"),
+        run("--mask r.npy", "mask is true; it must be false"),
+        run("--offset-groups 2", "offset_groups is 2; it must be 1"),
+        with("x1", "w1d", "--deform --offset o.npy", "deformable convolutions are of images"),
         case("run --input x.npy --weight w.npy --output no/such/y.npy", "no/such"),
         case("run --input x.npy --weight w.npy --output folder.npy", "folder"),
         case("run --input folder.npy --weight w.npy --output y.npy", "folder.npy"),

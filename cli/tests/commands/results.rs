@@ -174,6 +174,44 @@ fn run_knows_every_number_of_axes_and_transposed() {
     }
 }
 
+/// Deformable convolutions of a 2 × 3 image: every tap has an offset, down and to the right, for each output.
+#[test]
+fn run_knows_deformable_convolutions() {
+    if skip_gpu_test() {
+        return;
+    }
+    let lab = Lab::new();
+    let zeros = [0.0; 12];
+    let mut moved = zeros;
+    // The first output looks half a row further down, the last one a quarter of a column to the left.
+    (moved[0], moved[11]) = (0.5, -0.25);
+    lab.npy("x.npy", &[1, 1, 2, 3], [1.0, 2.0, 4.0, 10.0, 20.0, 40.0])
+        .npy("xu.npy", &[1, 2, 3], [1.0, 2.0, 4.0, 10.0, 20.0, 40.0])
+        .npy("w.npy", &[1, 1, 1, 1], [2.0])
+        .npy("o.npy", &[1, 2, 2, 3], moved)
+        .npy("ou.npy", &[2, 2, 3], moved)
+        .npy("m.npy", &[1, 1, 2, 3], [1.0, 1.0, 0.5, 1.0, 0.0, 1.0])
+        .npy("x2.npy", &[1, 2, 1, 2], counting(4))
+        .npy("w2.npy", &[1, 2, 1, 1], [1.0, 10.0])
+        // The first group stays, the second one looks at the left neighbour.
+        .npy("o2.npy", &[1, 4, 1, 2], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, -1.0]);
+    for (args, shape, expected) in [
+        ("--input x.npy --weight w.npy --offset o.npy", "(1, 1, 2, 3)", &[11.0, 4.0, 8.0, 20.0, 40.0, 70.0][..]),
+        ("--input xu.npy --weight w.npy --offset ou.npy", "(1, 2, 3)", &[11.0, 4.0, 8.0, 20.0, 40.0, 70.0]),
+        (
+            "--input x.npy --weight w.npy --offset o.npy --mask m.npy --kernel tiled",
+            "(1, 1, 2, 3)",
+            &[11.0, 4.0, 4.0, 20.0, 0.0, 70.0],
+        ),
+        ("--input x2.npy --weight w2.npy --offset o2.npy --offset-groups 2", "(1, 1, 1, 2)", &[1.0, 32.0]),
+    ] {
+        let printed = lab.succeed(&words(&format!("run --deform {args} --output y.npy --check")));
+        assert_eq!(lab.read_npy("y.npy"), (shape.to_owned(), expected.to_vec()), "{args}");
+        assert!(printed.contains("largest difference") && printed.contains(&format!("output {shape}")), "{printed}");
+        std::fs::remove_file(lab.path("y.npy")).unwrap();
+    }
+}
+
 /// The example of PyTorch's users: nn.Conv2d(3, 2, kernel_size=3, stride=2, padding=0) on a 1×3×7×7 input.
 #[test]
 fn the_known_example_through_safetensors() {
@@ -202,11 +240,11 @@ fn bench_verifies_and_writes_rows() {
         return;
     }
     let lab = Lab::new();
-    let problems = "n1c4h9w9o6k3p1 c8h8w8o8k1 c4w40o6k5s2 c2z4h5w6o3k2x3x3p1 c4h5w6o3k4s2p1:transposed=1x0";
+    let problems = "n1c4h9w9o6k3p1 c8h8w8o8k1 c4w40o6k5s2 c2z4h5w6o3k2x3x3p1 c4h5w6o3k4s2p1:transposed=1x0 c4h5w6o3k3p1:deform:mask";
     let printed = lab.succeed(&words(&format!("bench {problems} --runs 2 --json rows.json")));
     assert!(printed.contains("n1c4h9w9o6k3p1") && printed.contains("verified"), "{printed}");
     let rows: serde_json::Value = serde_json::from_slice(&std::fs::read(lab.path("rows.json")).unwrap()).unwrap();
-    assert_eq!(rows.as_array().unwrap().len(), 5);
+    assert_eq!(rows.as_array().unwrap().len(), 6);
     for row in rows.as_array().unwrap() {
         assert_eq!(row["verified"], true);
         for field in ["gpu_ms_median", "gpu_ms_min", "wall_ms_median", "gflops", "gbps", "first_use_ms"] {
@@ -357,8 +395,10 @@ fn shader_prints_the_module_and_needs_no_adapter() {
     let lab = Lab::new();
     // The transposed one is several convolutions, of which the second differs from the first.
     let transposed = "c4h5w6o3k3s2p1:transposed";
+    let deformable = "c4h5w6o3k3s2p1:deform";
     for &kernel in wgpu_conv::Kernel::ALL {
-        for (name, part) in [("B", 0), ("B", 1), ("c4w40o6k5s2", 0), (transposed, 0), (transposed, 1), (transposed, 2)]
+        for (name, part) in
+            [("B", 0), ("B", 1), ("c4w40o6k5s2", 0), (transposed, 0), (transposed, 1), (transposed, 2), (deformable, 2)]
         {
             let args = ["shader", "--kernel", kernel.name(), "--part", &part.to_string(), name];
             let output = lab.run_without_adapter(&args);

@@ -93,6 +93,10 @@ fn a_convolution_is_prepared_timed_and_released() {
             "c2h4w5o3k3s2p1:transposed=1x0",
             json!({ "transposed": true, "output_padding": [1, 0], "output": [1, 3, 8, 9] }),
         ),
+        (
+            "c4h4w5o3k3p1:deform:offset_groups=2",
+            json!({ "deformable": true, "offset_groups": 2, "offset": [1, 36, 4, 5], "mask": null }),
+        ),
     ] {
         let other = server.succeed(json!({ "op": "prepare", "problem": problem }));
         assert_eq!(other["verified"], json!(true), "{other}");
