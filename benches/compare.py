@@ -181,11 +181,12 @@ def compare(ours, found, wanted, args, numpy, note):
     name, problem = wanted
     with tempfile.TemporaryDirectory() as folder:
         described = ours.prepare(problem, folder)
+        plain = described["padding_mode"] == "zeros" and not described["residual"] and described["activation"] == "identity"
+        if not plain or described["offset"] or described["dtype"] not in ("f32", "f16"):
+            sys.exit(f"{problem}: peers are compared on plain convolutions of floats only")
         load = lambda part: numpy.load(f"{folder}/{part}.npy")
         parts = {part: channels_first(load(part), part, described) for part in ("input", "weight", "expected", "bounds")}
         tensors = peers.Tensors(bias=load("bias") if described["bias"] else None, **parts)
-    if described["padding_mode"] != "zeros" or described["residual"] or described["activation"] != "identity":
-        sys.exit(f"{problem}: peers are compared on plain convolutions only")
     fields = {field: described[field] for field in peers.Layer.__dataclass_fields__ if field in described}
     layer = peers.Layer(name=name, **fields)
     row = {key: described[key] for key in ("problem", "kernel", "variant", "verified", "first_use_ms", "flops", "bytes")}

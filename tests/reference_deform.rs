@@ -131,7 +131,7 @@ fn whole_offsets_are_a_shift() {
     let data = ProblemData::generate(&shifted, DataKind::Uniform, 1).unwrap();
     let plane = (deformable.output_shape()[2] * deformable.output_shape()[3]) as usize;
     let offset: Vec<f32> = (0..deformable.offset_len() as usize)
-        .map(|index| if index / plane % 2 == 0 { down } else { right } as f32)
+        .map(|index| if (index / plane).is_multiple_of(2) { down } else { right } as f32)
         .collect();
     let actual = run(&deformable, &data.tensors().offset(&offset));
     let expected = reference::convolve(&shifted, &data.tensors()).unwrap();
