@@ -130,6 +130,8 @@ fn extreme_arguments_stay_finite() {
             bias: None,
             residual: None,
             slopes: (activation == Activation::Prelu).then(|| vec![0.3]),
+            offset: None,
+            mask: None,
             exact: false,
         };
         let expected = data.reference(&problem).unwrap();

@@ -94,7 +94,7 @@ fn samples_of_a_batch_are_a_few_images_at_a_time() {
             let Some(Prepare::Sample(sampling)) = pass.prepare else { panic!("it is deformable") };
             assert_eq!((sampling.first_image, sampling.images), (first, pass.batch));
             assert_eq!((pass.first_output, pass.same_weight), (u64::from(first) << 21, number > 0));
-            assert_eq!((pass.input_len, pass.sum_length()), (u64::from(pass.batch) * 9 << 20, 9));
+            assert_eq!((pass.input_len, pass.sum_length()), ((u64::from(pass.batch) * 9) << 20, 9));
             first += pass.batch;
         }
     }
