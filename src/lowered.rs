@@ -363,8 +363,7 @@ fn sampled(problem: &Problem) -> Result<Vec<Lowered>, String> {
     let [kernel, output] = [of_axes(|axis| axis.kernel), of_axes(|axis| axis.output)];
     let [channels, group_in] = [problem.in_channels(), problem.in_channels_per_group()];
     let taps = u64::from(kernel[0]) * u64::from(kernel[1]);
-    // Channels and taps become channels, in the order in which their weights lie, which are then one step apart. Otherwise
-    // they need not fit 32 bits, but then not even one pixel of them does.
+    // Channels and taps become channels, in the order in which their weights lie: so these are all one step apart.
     let columns = |channels: u32| {
         u32::try_from(u64::from(channels).saturating_mul(taps)).map_err(|_| {
             format!("{channels} channels × {taps} taps are sampled; there may be {} of both together", u32::MAX)

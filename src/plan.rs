@@ -307,9 +307,9 @@ impl Plan {
 
     /// Checks the buffers and makes everything that recording needs.
     ///
-    /// Slices may start at any multiple of 4 bytes and may be longer than needed. Input and residual may lie in the same
-    /// buffer as the output if they do not overlap it; the residual may also be exactly the output, which is then updated
-    /// in place. All buffers are of the engine's device; wgpu itself panics over one of another `wgpu::Instance`, which
+    /// Slices may start at any multiple of 4 bytes and may be longer than needed. Input, residual, offsets and mask may lie in
+    /// the same buffer as the output if they do not overlap it; the residual may also be exactly the output, which is then
+    /// updated in place. All buffers are of the engine's device; wgpu itself panics over one of another `wgpu::Instance`, which
     /// nobody can tell from outside. Submits nothing.
     ///
     /// # Errors

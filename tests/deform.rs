@@ -65,17 +65,22 @@ fn with_hostile_offsets(problem: &Problem, kind: DataKind) -> ProblemData {
     data
 }
 
+/// What reads the offsets is one program for all variants; so each runs trusted shaders, and some checked ones and another type.
 #[test]
 fn hostile_offsets_reach_nothing_on_every_variant_in_both_modes() {
     let Some(gpu) = gpu::open_own() else { return };
     let runner = Runner::new(gpu.engine());
-    for text in ["n2c5h6w7o9k3p1:deform:offset_groups=5:mask", "n1c3h5w9o4k3x2p1:deform:f16:nhwc"] {
+    for (text, every) in [("n2c5h6w7o9k3p1:deform:offset_groups=5:mask", 1), ("n1c3h5w9o4k3x2p1:deform:f16:nhwc", 4)] {
         let problem = parse(text);
         let data = with_hostile_offsets(&problem, DataKind::Uniform);
         let expected = data.reference(&problem).unwrap();
         assert!(expected.values.iter().all(|value| value.is_finite()), "what is outside counts nothing");
         let mut stage = runner.stage(&problem, &data, Placement::numbered(1)).unwrap();
-        for unit in Unit::all() {
+        for (place, unit) in Unit::all().into_iter().enumerate() {
+            let every = if unit.checks == Checks::Checked { 4 } else { every };
+            if place / 2 % every != 0 {
+                continue;
+            }
             let result = judge(&problem, &expected, &stage.run(&runner.plan(&problem, &unit).unwrap()).unwrap());
             assert!(result.passed, "{text} on {unit:?}: {}", result.message);
         }
