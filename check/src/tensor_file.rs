@@ -39,14 +39,13 @@ impl FileTensor {
         }
     }
 
-    /// The elements, if they are floats of 16, 32 or 64 bits, or whole numbers.
+    /// The elements, if they are floats of 16, 32 or 64 bits.
     pub fn to_f64(&self) -> Option<Vec<f64>> {
         let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
         match self.dtype {
             Dtype::F64 => Some(self.elements(f64::from_le_bytes)),
             Dtype::F16 => self.to_f32(DType::F16).map(wide),
-            Dtype::F32 => self.to_f32(DType::F32).map(wide),
-            _ => self.to_i32().map(|values| values.into_iter().map(f64::from).collect()),
+            _ => self.to_f32(DType::F32).map(wide),
         }
     }
 

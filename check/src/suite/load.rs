@@ -198,11 +198,13 @@ fn tensor_case(
     let offset = entry.optional_tensor(file, "offset")?;
     let mask = entry.optional_tensor(file, "mask")?;
     let expected = entry.tensor(file, "expected")?;
-    let expected_values = expected.to_f64().ok_or_else(|| {
-        entry.error(format!(
-            "the expected tensor has dtype {:?}; it must be F16, F32, F64, I32, I8 or U8",
-            expected.dtype
-        ))
+    let (values, types) = if kind.dtype.is_float() {
+        (expected.to_f64(), "F16, F32 or F64")
+    } else {
+        (expected.to_i32().map(|values| values.into_iter().map(f64::from).collect()), "I32, I8 or U8")
+    };
+    let expected_values: Vec<f64> = values.ok_or_else(|| {
+        entry.error(format!("the expected tensor has dtype {:?}; it must be {types}", expected.dtype))
     })?;
     let mut bounds = entry.bounds(&expected_values)?;
     // Where a value lies near the middle of two, either will do.
