@@ -109,7 +109,7 @@ mod tests {
         let problems: Vec<Problem> = entries().iter().map(|entry| entry.parse().unwrap()).collect();
         assert!(problems.iter().all(|problem| problem.macs() <= 4_000_000));
         let large = problems.iter().filter(|problem| problem.macs() > 300_000).count();
-        assert!(large <= 20, "{large} problems have more than 300,000 multiply-adds");
+        assert!(large <= 22, "{large} problems have more than 300,000 multiply-adds");
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
             seen("a deformable dilation", &|p| deformable(p) && p.dilation()[axis] > 1);
             seen("deformable padding that differs", &|p| deformable(p) && p.padding()[axis][0] != p.padding()[axis][1]);
         }
-        for dtype in DType::ALL {
+        for dtype in DType::FLOATS {
             for layout in Layout::ALL {
                 seen("deformable formats", &|p| deformable(p) && (p.dtype(), p.layout()) == (dtype, layout));
             }

@@ -121,7 +121,7 @@ mod tests {
     fn the_examples_in_the_help_are_problems() {
         let words = AFTER_HELP.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
         let examples: Vec<&str> = words.filter(|word| word.contains('k') && word.contains('w')).collect();
-        assert_eq!(examples.len(), 6, "{examples:?}");
+        assert_eq!(examples.len(), 8, "{examples:?}");
         for example in examples {
             gpu::parse_problem(example).unwrap_or_else(|error| panic!("{example}: {error}"));
         }
