@@ -1,5 +1,7 @@
 //! [`Weights`]: uploaded once, packed on the GPU as a kernel wants them.
 
+use std::borrow::Cow;
+
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -448,19 +450,21 @@ fn put(
     bytes: u64,
 ) -> Result<()> {
     let staged;
+    let upload = |mut words: Cow<'_, [u8]>| {
+        let whole = words.len().next_multiple_of(4);
+        if words.len() != whole {
+            words.to_mut().resize(whole, 0);
+        }
+        engine.staged("wgpu-conv: weights on their way", &words, wgpu::BufferUsages::COPY_SRC)
+    };
     let slice = match source {
         Source::Host([]) | Source::Bytes([]) => return Ok(()),
-        Source::Host(_) | Source::Bytes(_) => {
-            let mut words = match source {
-                Source::Host(data) => dtype.encode(data),
-                Source::Bytes(data) => data.into(),
-                Source::Gpu(_) => Default::default(),
-            };
-            let whole = words.len().next_multiple_of(4);
-            if words.len() != whole {
-                words.to_mut().resize(whole, 0);
-            }
-            staged = engine.staged("wgpu-conv: weights on their way", &words, wgpu::BufferUsages::COPY_SRC)?;
+        Source::Host(data) => {
+            staged = upload(dtype.encode(data))?;
+            staged.slice(..)
+        }
+        Source::Bytes(data) => {
+            staged = upload(data.into())?;
             staged.slice(..)
         }
         Source::Gpu(slice) => slice,
