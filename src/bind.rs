@@ -485,7 +485,7 @@ impl Offsets {
                     // Behind the sums of products.
                     Role::Windows => (0, params.output_offset, 0),
                     Role::ConvolvePartially => (self.input, 0, 0),
-                    _ => (self.input, output, residual),
+                    Role::Convolve => (self.input, output, residual),
                 };
                 Block::Convolution(Params { input_offset, output_offset, residual_offset, ..params })
             }

@@ -166,11 +166,12 @@ impl Plan {
             // The packed weight is below the limit of a binding, or the kernel had refused.
             let params = |partial| Params::new(pass, &tiling, weight_offset as u32, partial);
             let build = Build { split, partial, storage, ..Build::default() };
+            let whole = |workgroups| Segment::whole(&plan.engine, workgroups).map(|segment| vec![segment]);
             if let Some(prepare) = pass.prepare.as_ref().filter(|prepare| prepare.bytes() > 0) {
                 let bytes = prepare.bytes();
                 plan.engine.check_binding(prepare.name(), bytes).map_err(|error| refused(error.to_string()))?;
                 plan.prepared = plan.prepared.max(bytes);
-                let segments = vec![Segment::whole(&plan.engine, prepare.workgroups())?];
+                let segments = whole(prepare.workgroups())?;
                 pending.push((
                     plan.prepare_pipeline(prepare)?,
                     Role::Prepare,
@@ -182,7 +183,6 @@ impl Plan {
                 if partial { Role::ConvolvePartially } else { Role::Convolve },
                 (number, Block::Convolution(params(partial)), segments, build),
             ));
-            let whole = |workgroups| Segment::whole(&plan.engine, workgroups).map(|segment| vec![segment]);
             if let Some(integers) = integers {
                 if windows > 0 {
                     let params = window_params(pass, params(false));

@@ -21,6 +21,17 @@ pub enum Op {
     DeformConv,
 }
 
+impl Op {
+    /// In messages, what makes it another kind than the ordinary one.
+    fn special(self) -> Option<&'static str> {
+        match self {
+            Self::Conv => None,
+            Self::ConvTranspose => Some("transposed"),
+            Self::DeformConv => Some("deformable"),
+        }
+    }
+}
+
 /// Padding whose number of axes is known at run time; see [`Padding`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AnyPadding {
@@ -390,12 +401,12 @@ impl Problem {
     /// The same problem on tensors of integers.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for types that no convolution of integers has, for a transposed convolution, or an epilogue that
+    /// [`Error::Parameter`] for types that no convolution of integers has, for a transposed or deformable one, or an epilogue that
     /// integers cannot go through; [`Error::TooLarge`] if a sum might exceed 32 bits.
     pub fn with_integers(self, integers: Integers) -> Result<Self> {
-        if self.op != Op::Conv {
-            let required = "one that is not transposed: no other is defined for integers".into();
-            return Err(Error::Parameter { parameter: "the convolution", actual: "transposed".into(), required });
+        if let Some(kind) = self.op.special() {
+            let required = format!("one that is not {kind}: no other is defined for integers");
+            return Err(Error::Parameter { parameter: "the convolution", actual: kind.into(), required });
         }
         integers.check(self.sum_length())?;
         integers::check_epilogue(&self, integers)?;
@@ -710,12 +721,7 @@ impl Problem {
                 return Err(Error::Groups { parameter, channels, groups: self.groups });
             }
         }
-        let kind = match self.op {
-            Op::Conv => None,
-            Op::ConvTranspose => Some("transposed"),
-            Op::DeformConv => Some("deformable"),
-        };
-        if let Some(kind) = kind.filter(|_| self.padding_mode != PaddingMode::Zeros) {
+        if let Some(kind) = self.op.special().filter(|_| self.padding_mode != PaddingMode::Zeros) {
             return Err(Error::Parameter {
                 parameter: "padding_mode",
                 actual: self.padding_mode.name().into(),
