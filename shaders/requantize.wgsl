@@ -63,13 +63,15 @@ fn element(index: u32) -> u32 {
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
     let outputs = params.pixels * params.out_channels;
-    let word = tile_index(workgroup) * WORKGROUP + local;
+    let item = tile_index(workgroup) * WORKGROUP + local;
     if OUTPUT_KIND == 0u {
-        if word < outputs {
-            output[params.output_offset + word] = element(word);
+        if item < outputs {
+            output[params.output_offset + item] = element(item);
         }
     } else {
         let first = params.output_offset;
+        // The output may begin far into its binding.
+        let word = first / 4u + item;
         var kept = 0u;
         var bytes = 0u;
         for (var b = 0u; b < 4u; b++) {
