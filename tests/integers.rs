@@ -5,8 +5,11 @@
 mod gpu;
 
 use wgpu_conv::{
-    Buffers, DType, Error, Integers, PlanOptions, Problem, Quantization, Source, Tensors, WeightData, reference,
+    Buffers, Checks, DType, Error, Integers, Kernel, PlanOptions, Problem, Quantization, Source, Tensors, WeightData,
+    reference,
 };
+use wgpu_conv_check::runner::judge;
+use wgpu_conv_check::{DataKind, Placement, ProblemData, Runner, Unit};
 
 fn parse(text: &str) -> Problem {
     text.parse().unwrap()
@@ -85,6 +88,19 @@ fn rounding_and_saturation() {
         assert_eq!(values, expected, "{text}, the reference");
         assert_eq!(gpu.engine().convolve_blocking(&problem, &tensors).unwrap(), expected, "{text}");
     }
+}
+
+/// The last words are written too where the output begins far into its binding: 255 words, which one workgroup writes.
+#[test]
+fn outputs_deep_in_their_buffer_are_all_written() {
+    let Some(gpu) = gpu::open() else { return };
+    let problem = parse("c3h15w17o4k1:i8_i8_i8");
+    let data = ProblemData::generate(&problem, DataKind::Uniform, 1).unwrap();
+    let runner = Runner::new(gpu.engine());
+    let unit = Unit { kernel: Kernel::Direct, variant: "c4x8", checks: Checks::Trusted };
+    let outcome = runner.run(&problem, &data, &unit, Placement { output: 103, ..Placement::START }).unwrap();
+    let result = judge(&problem, &data.reference(&problem).unwrap(), &outcome);
+    assert!(result.passed, "{}", result.message);
 }
 
 /// Each is an error that names the numbers.
