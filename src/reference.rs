@@ -239,14 +239,14 @@ impl Comparison {
 }
 
 impl Reference {
-    /// Compares a result with the reference.
+    /// Compares a result (numbers of any type that float64 holds exactly) with the reference.
     ///
     /// An output that is not finite where the reference is counts as a failure with an infinite error. Where the
     /// reference itself is not finite, only the same infinity (or NaN for NaN) passes.
     ///
     /// # Errors
     /// [`Error::Length`] if the count differs.
-    pub fn compare(&self, actual: &[f32]) -> Result<Comparison> {
+    pub fn compare<T: Copy + Into<f64>>(&self, actual: &[T]) -> Result<Comparison> {
         check_length("result", self.values.len() as u64, actual.len() as u64)?;
         let mut comparison = Comparison {
             count: actual.len(),
@@ -257,7 +257,7 @@ impl Reference {
             worst: [0.0; 3],
         };
         for (index, ((&value, &bound), &actual)) in self.values.iter().zip(&self.bounds).zip(actual).enumerate() {
-            let actual = f64::from(actual);
+            let actual: f64 = actual.into();
             let error = error_of(value, actual);
             let ratio = match error / bound {
                 _ if error == 0.0 => 0.0,

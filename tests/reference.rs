@@ -168,7 +168,7 @@ fn nothing_to_add_up_leaves_the_epilogue() {
     assert_eq!(values("n0c1h2w2o1k1", Tensors::new(&[], &[1.0]).bias(&[1.0])), [0.0; 0]);
     assert_eq!(values("n0c0h4294967295w4294967295o1k1:nobias", Tensors::default()), [0.0; 0]);
     let empty = reference::convolve(&parse("n0c1h2w2o1k1:nobias"), &Tensors::new(&[], &[1.0])).unwrap();
-    let comparison = empty.compare(&[]).unwrap();
+    let comparison = empty.compare::<f32>(&[]).unwrap();
     assert_eq!((comparison.count, comparison.worst_index, comparison.passed()), (0, None, true));
 }
 

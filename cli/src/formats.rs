@@ -31,6 +31,11 @@ fn named<T: Copy, const N: usize>(text: &str, all: [T; N], name: impl Fn(T) -> &
 }
 
 impl FormatArgs {
+    /// Whether tensors are converted to another type.
+    pub fn converts(&self) -> bool {
+        self.dtype.is_some()
+    }
+
     /// The type that these tensors (with the flags that they came by) have in common or are to be converted to; converts
     /// them.
     pub fn common_type(&self, tensors: &mut [(&str, &TensorPath, &mut Tensor)]) -> Result<DType> {

@@ -139,11 +139,16 @@ impl Prepared {
 
     /// Runs it, waits, and reads the output back.
     pub fn run(&self, engine: &Engine) -> Result<Vec<f32>> {
+        Ok(self.plan.problem().output_dtype().decode(&self.run_bytes(engine)?))
+    }
+
+    /// The same, elements as they lie in memory.
+    pub fn run_bytes(&self, engine: &Engine) -> Result<Vec<u8>> {
         self.bound.run_blocking()?;
         let problem = self.plan.problem();
-        let mut output = engine.read_as_blocking(self.output.slice(..), problem.output_dtype())?;
+        let mut output = engine.read_bytes_blocking(self.output.slice(..))?;
         // The buffer is not empty, and ends with a whole word.
-        output.truncate(problem.output_len() as usize);
+        output.truncate((problem.output_dtype().size() * problem.output_len()) as usize);
         Ok(output)
     }
 }

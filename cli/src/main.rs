@@ -10,6 +10,7 @@ mod info;
 mod meter;
 mod npy;
 mod output;
+mod quantized;
 mod run;
 mod serve;
 mod shader;

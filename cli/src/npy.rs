@@ -1,50 +1,97 @@
-//! NumPy's .npy format, for float32 and float16 arrays. Files are written through the crate npyz. They are read here: files come from
+//! NumPy's .npy format, for arrays of float32, float16, and integers of 8 and 32 bits. Files are written through the crate npyz. They are read here: files come from
 //! anywhere, so the reader takes exactly the grammar that NumPy writes, bounds every size before it uses it, and says what
 //! it found where it stops.
+
+use std::borrow::Cow;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use npyz::WriterBuilder as _;
 
 use wgpu_conv::{DType, f16};
 
-use crate::tensor_file::{Tensor, element_count, shape_text};
+use crate::tensor_file::{Tensor, Whole, element_count, shape_text, whole_numbers};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// Bytes before the header text, by format version: magic, version, and a length of 2 or 4 bytes.
 const PRELUDE: [usize; 2] = [10, 12];
 
-/// Reads a whole file, either byte order, C or Fortran order; the result is row-major.
+/// Reads a whole file of numbers that float32 can hold, either byte order, C or Fortran order; the result is row-major.
 pub fn read(bytes: &[u8]) -> Result<Tensor> {
-    let (text, data) = split(bytes)?;
-    let header = Header::parse(text).with_context(|| format!("the .npy header {text:?} cannot be read"))?;
-    let (dtype, big_endian) = header.check_dtype()?;
-    let count = element_count(&header.shape)?;
-    let required = count.checked_mul(dtype.size()).filter(|&bytes| bytes == data.len() as u64);
+    let raw = Raw::parse(bytes)?;
     ensure!(
-        required.is_some(),
-        "shape {} needs {count} elements of {} bytes; after the header the file has {} bytes",
-        shape_text(&header.shape),
-        dtype.size(),
-        data.len()
+        raw.dtype != DType::I32,
+        "the dtype is {:?} (int32); required is float32, float16, int8 or uint8: convert it with x.astype(numpy.float32), \
+         or x.float() in PyTorch",
+        raw.descr
     );
-    let values = if big_endian {
-        let swapped: Vec<u8> =
-            data.chunks_exact(dtype.size() as usize).flat_map(|element| element.iter().rev().copied()).collect();
-        dtype.decode(&swapped)
-    } else {
-        dtype.decode(data)
-    };
-    let data = if header.fortran_order { row_major(&header.shape, &values) } else { values };
-    Ok(Tensor { shape: header.shape, dtype, data })
+    let data = raw.row_major(raw.dtype.decode(&raw.bytes));
+    Ok(Tensor { shape: raw.shape, dtype: raw.dtype, data })
+}
+
+/// Reads a whole file of integers of up to 32 bits, likewise.
+pub fn read_whole(bytes: &[u8]) -> Result<Whole> {
+    let raw = Raw::parse(bytes)?;
+    let values = whole_numbers(raw.dtype, &raw.bytes)
+        .with_context(|| format!("the dtype is {:?}; required is int32, int8 or uint8", raw.descr))?;
+    let data = raw.row_major(values);
+    Ok(Whole { shape: raw.shape, data })
+}
+
+/// An array as it lies in a file, but for the order of bytes.
+struct Raw<'a> {
+    descr: String,
+    shape: Vec<u64>,
+    dtype: DType,
+    fortran_order: bool,
+    /// Little-endian.
+    bytes: Cow<'a, [u8]>,
+}
+
+impl<'a> Raw<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self> {
+        let (text, data) = split(bytes)?;
+        let header = Header::parse(text).with_context(|| format!("the .npy header {text:?} cannot be read"))?;
+        let (dtype, big_endian) = header.check_dtype()?;
+        let count = element_count(&header.shape)?;
+        let required = count.checked_mul(dtype.size()).filter(|&bytes| bytes == data.len() as u64);
+        ensure!(
+            required.is_some(),
+            "shape {} needs {count} elements of {} bytes; after the header the file has {} bytes",
+            shape_text(&header.shape),
+            dtype.size(),
+            data.len()
+        );
+        let bytes = if big_endian {
+            data.chunks_exact(dtype.size() as usize).flat_map(|element| element.iter().rev().copied()).collect()
+        } else {
+            data.into()
+        };
+        let Header { descr, fortran_order, shape } = header;
+        Ok(Self { descr, shape, dtype, fortran_order, bytes })
+    }
+
+    fn row_major<T: Copy>(&self, values: Vec<T>) -> Vec<T> {
+        if self.fortran_order { row_major(&self.shape, &values) } else { values }
+    }
 }
 
 /// The bytes of a row-major little-endian file.
 pub fn write(tensor: &Tensor) -> Result<Vec<u8>> {
-    match tensor.dtype {
-        DType::F32 => write_as("<f4", &tensor.shape, tensor.data.iter().copied()),
-        DType::F16 => write_as("<f2", &tensor.shape, tensor.data.iter().copied().map(f16::from_f32)),
-        other => bail!("tensors of type {other} cannot be written"),
+    let Tensor { shape, dtype, data } = tensor;
+    let numbers = data.iter().copied();
+    match dtype {
+        DType::F32 => write_as("<f4", shape, numbers),
+        DType::F16 => write_as("<f2", shape, numbers.map(f16::from_f32)),
+        // Each is a number that its type can hold.
+        DType::I8 => write_as("|i1", shape, numbers.map(|number| number as i8)),
+        DType::U8 => write_as("|u1", shape, numbers.map(|number| number as u8)),
+        other => bail!("tensors of type {other} cannot be written so"),
     }
+}
+
+/// The bytes of a row-major little-endian file of 32-bit integers.
+pub fn write_whole(tensor: &Whole) -> Result<Vec<u8>> {
+    write_as("<i4", &tensor.shape, tensor.data.iter().copied())
 }
 
 fn write_as<T: npyz::Serialize>(descr: &str, shape: &[u64], elements: impl Iterator<Item = T>) -> Result<Vec<u8>> {
@@ -125,12 +172,13 @@ impl Header {
             ">f4" => return Ok((DType::F32, true)),
             "<f2" | "=f2" => return Ok((DType::F16, false)),
             ">f2" => return Ok((DType::F16, true)),
+            "|i1" | "<i1" | "=i1" | ">i1" => return Ok((DType::I8, false)),
+            "|u1" | "<u1" | "=u1" | ">u1" => return Ok((DType::U8, false)),
+            "<i4" | "=i4" => return Ok((DType::I32, false)),
+            ">i4" => return Ok((DType::I32, true)),
             other => match other.trim_start_matches(['<', '>', '=', '|']) {
                 "f8" => "float64",
-                "i1" => "int8",
-                "u1" => "uint8",
                 "i2" => "int16",
-                "i4" => "int32",
                 "i8" => "int64",
                 "b1" => "bool",
                 "c8" => "complex64",
@@ -138,7 +186,7 @@ impl Header {
             },
         };
         bail!(
-            "the dtype is {:?} ({name}); required is float32 or float16: convert it with x.astype(numpy.float32), or x.float() in PyTorch",
+            "the dtype is {:?} ({name}); required is float32, float16, int8 or uint8: convert it with x.astype(numpy.float32), or x.float() in PyTorch",
             self.descr
         )
     }
@@ -226,7 +274,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// Reorders from Fortran order (first axis fastest) to row-major.
-fn row_major(shape: &[u64], values: &[f32]) -> Vec<f32> {
+fn row_major<T: Copy>(shape: &[u64], values: &[T]) -> Vec<T> {
     let mut strides = vec![1usize; shape.len()];
     for axis in 1..shape.len() {
         strides[axis] = strides[axis - 1] * shape[axis - 1] as usize;

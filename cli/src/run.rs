@@ -8,7 +8,8 @@ use crate::conv_args::ConvArgs;
 use crate::formats::FormatArgs;
 use crate::gpu::{self, GpuArgs, KernelArgs, Prepared};
 use crate::output::{self, thousands};
-use crate::tensor_file::{Tensor, TensorPath, shape_text};
+use crate::quantized::{QuantizedArgs, whole_output};
+use crate::tensor_file::{Tensor, TensorPath, Whole, shape_text};
 use crate::tune::TuningArgs;
 
 /// Convolve tensors in .npy or .safetensors files
@@ -16,7 +17,8 @@ use crate::tune::TuningArgs;
 /// All parameters of torch.nn.Conv1d/2d/3d, ConvTranspose1d/2d/3d and torchvision.ops.DeformConv2d are flags. The weight's axes say whether it is 1-D,
 /// 2-D or 3-D; in_channels, out_channels and kernel_size follow from it.
 ///
-/// Tensors are float32 or float16; the output is of the type that input and weight have (sums are float32 in any case). A
+/// Tensors are float32 or float16; the output is of the type that input and weight have (sums are float32 in any case). Or input
+/// and weight are int8 or uint8, and the output what --output-type says. A
 /// tensor in a .safetensors file is FILE.safetensors:NAME; the name may be left out where the file
 /// has only one. The output is written whole or not at all.
 #[derive(Args)]
@@ -51,6 +53,8 @@ pub struct RunArgs {
     #[command(flatten)]
     conv: ConvArgs,
     #[command(flatten)]
+    quantized: QuantizedArgs,
+    #[command(flatten)]
     kernel: KernelArgs,
     #[command(flatten)]
     tuning: TuningArgs,
@@ -69,6 +73,8 @@ struct Files {
     input: Tensor,
     weight: Tensor,
     bias: Option<Tensor>,
+    /// In place of that one, of integers.
+    whole_bias: Option<Whole>,
     residual: Option<Tensor>,
     slopes: Option<Tensor>,
     offset: Option<Tensor>,
@@ -81,18 +87,32 @@ pub fn run(args: &RunArgs) -> Result<()> {
     output::check_writable(&args.output.file)?;
     args.tuning.check()?;
     let mut files = Files::read(args)?;
-    let dtype = files.unify_types(args)?;
+    let (dtype, quantized) = if files.are_integers(args) {
+        let tensors = [(&args.input, &files.input), (&args.weight, &files.weight)];
+        (files.input.dtype, Some(args.quantized.read(tensors, files.whole_bias.as_ref())?))
+    } else {
+        args.quantized.refuse(&args.input, files.input.dtype)?;
+        (files.unify_types(args)?, None)
+    };
     let parameters = files.parameters(args)?;
     let activation = files.take_single_slope(args.conv.activation, &parameters);
-    let problem = files.problem(args, &parameters, activation)?.with_dtype(dtype)?;
+    let problem = files.problem(args, &parameters, activation)?;
+    let problem = match &quantized {
+        None => problem.with_dtype(dtype)?,
+        Some((integers, _)) => problem.with_integers(*integers)?,
+    };
     files.check_shapes(args, &problem)?;
-    let tensors = files.tensors();
+    let quantization = quantized.as_ref().map(|(_, data)| data.borrowed());
+    let tensors = Tensors { quantization, ..files.tensors() };
     tensors.check(&problem)?;
 
     let context = args.gpu.context()?;
     let engine = args.tuning.engine(&context)?;
     let prepared = Prepared::new(&engine, &problem, &tensors, &options)?;
-    let data = prepared.run(&engine)?;
+    let bytes = prepared.run_bytes(&engine)?;
+    let shape = files.output_shape(args, &problem);
+    let whole = whole_output(&problem, shape.clone(), &bytes);
+    let data = problem.output_dtype().decode(&bytes);
     let mut report = format!(
         "{problem}\non {}, kernel {}, variant {}, {}",
         gpu::adapter_text(&context.adapter.get_info()),
@@ -102,16 +122,21 @@ pub fn run(args: &RunArgs) -> Result<()> {
     );
     if args.check {
         report.push('\n');
-        report.push_str(&check(&problem, &tensors, &data)?);
+        report.push_str(&match &whole {
+            Some(whole) => check(&problem, &tensors, &whole.data)?,
+            None => check(&problem, &tensors, &data)?,
+        });
     }
-    let shape = files.output_shape(args, &problem);
     report.push_str(&format!("\noutput {} written to {}", shape_text(&shape), args.output));
-    args.output.write(&Tensor { shape, dtype, data })?;
+    match whole.filter(|_| problem.output_dtype() == DType::I32) {
+        Some(whole) => args.output.write_whole(&whole)?,
+        None => args.output.write(&Tensor { shape, dtype: problem.output_dtype(), data })?,
+    }
     output::print(&report)
 }
 
 /// Compares with the CPU reference: a sentence, or an error with the same numbers.
-fn check(problem: &Problem, tensors: &Tensors<'_>, data: &[f32]) -> Result<String> {
+fn check<T: Copy + Into<f64>>(problem: &Problem, tensors: &Tensors<'_>, data: &[T]) -> Result<String> {
     let comparison = reference::convolve(problem, tensors)?.compare(data)?;
     let [expected, actual, bound] = comparison.worst;
     let mut text = format!(
@@ -132,15 +157,25 @@ fn check(problem: &Problem, tensors: &Tensors<'_>, data: &[f32]) -> Result<Strin
 impl Files {
     fn read(args: &RunArgs) -> Result<Self> {
         let optional = |path: &Option<TensorPath>, flag| path.as_ref().map(|path| path.read(flag)).transpose();
+        let input = args.input.read("--input")?;
+        // Integers, unless they are converted, have a bias of integers.
+        let whole = !input.dtype.is_float() && !args.formats.converts();
+        let whole_bias = args.bias.as_ref().filter(|_| whole).map(|path| path.read_whole("--bias")).transpose()?;
         Ok(Self {
-            input: args.input.read("--input")?,
             weight: args.weight.read("--weight")?,
-            bias: optional(&args.bias, "--bias")?,
+            bias: if whole { None } else { optional(&args.bias, "--bias")? },
+            whole_bias,
+            input,
             residual: optional(&args.residual, "--residual")?,
             slopes: optional(&args.slopes, "--slopes")?,
             offset: optional(&args.offset, "--offset")?,
             mask: optional(&args.mask, "--mask")?,
         })
+    }
+
+    /// Whether the convolution is one of integers.
+    fn are_integers(&self, args: &RunArgs) -> bool {
+        !self.input.dtype.is_float() && !args.formats.converts()
     }
 
     /// Input, weight, residual, offsets and mask are of one type. (Bias and slopes are float32 in every problem.)
@@ -158,12 +193,16 @@ impl Files {
         args.formats.common_type(&mut tensors)
     }
 
+    fn has_bias(&self) -> bool {
+        self.bias.is_some() || self.whole_bias.is_some()
+    }
+
     /// The convolution that the weight and the flags describe.
     fn parameters(&self, args: &RunArgs) -> Result<Parameters> {
         sizes("weight", &self.weight.shape)
             .and_then(|weight| {
                 let weight = args.formats.weight_to_library(&weight);
-                let made = args.conv.parameters(&weight, self.bias.is_some(), self.mask.is_some());
+                let made = args.conv.parameters(&weight, self.has_bias(), self.mask.is_some());
                 // What the library says of a shape is of the shape that it was given.
                 made.map_err(|error| match error.downcast() {
                     Ok(Error::Shape { tensor, required, .. }) => {
@@ -243,6 +282,10 @@ impl Files {
             }
             _ => vec![channels],
         };
+        if let Some(bias) = &self.whole_bias {
+            let [actual, wanted] = [&bias.shape, &vec![channels]].map(|shape| shape_text(shape));
+            ensure!(actual == wanted, "bias has shape {actual}; required is {wanted}");
+        }
         for (name, tensor, required) in [
             ("bias", &self.bias, vec![channels]),
             ("residual", &self.residual, output),

@@ -31,6 +31,25 @@ impl Tensor {
     }
 }
 
+/// A tensor of whole numbers, row-major.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// Its sizes, slowest axis first.
+    pub shape: Vec<u64>,
+    /// As many numbers as the product of the sizes.
+    pub data: Vec<i32>,
+}
+
+/// The whole numbers in these bytes, little-endian; none if they are of another type.
+pub fn whole_numbers(dtype: DType, bytes: &[u8]) -> Option<Vec<i32>> {
+    match dtype {
+        DType::I32 => Some(bytes.as_chunks().0.iter().map(|&bytes| i32::from_le_bytes(bytes)).collect()),
+        // Exact: they have 8 bits.
+        DType::I8 | DType::U8 => Some(dtype.decode(bytes).into_iter().map(|number| number as i32).collect()),
+        _ => None,
+    }
+}
+
 /// Where a tensor is: `FILE.npy`, `FILE.safetensors` or `FILE.safetensors:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorPath {
@@ -98,6 +117,27 @@ impl TensorPath {
         }
     }
 
+    /// Reads a tensor of whole numbers; `flag` names it in errors.
+    pub fn read_whole(&self, flag: &str) -> Result<Whole> {
+        self.read_whole_unnamed().with_context(|| format!("{flag} {self}"))
+    }
+
+    fn read_whole_unnamed(&self) -> Result<Whole> {
+        let bytes = std::fs::read(&self.file).context("the file cannot be read")?;
+        match &self.format {
+            Format::Npy => npy::read_whole(&bytes),
+            Format::Safetensors(name) => {
+                let raw = Raw::read(&bytes, name.as_deref())?;
+                let dtype = known_type(raw.dtype).filter(|dtype| !dtype.is_float());
+                let data = dtype.and_then(|dtype| whole_numbers(dtype, &raw.bytes));
+                let data = data.with_context(|| {
+                    format!("the dtype of tensor {:?} is {:?}; required is I32, I8 or U8", raw.name, raw.dtype)
+                })?;
+                Ok(Whole { shape: raw.shape, data })
+            }
+        }
+    }
+
     /// Writes the tensor as a new file, or in place of an old one; never a part of it.
     pub fn write(&self, tensor: &Tensor) -> Result<()> {
         let bytes = match &self.format {
@@ -106,35 +146,76 @@ impl TensorPath {
         };
         output::write_file(&self.file, &bytes)
     }
+
+    /// The same with a tensor of 32-bit integers.
+    pub fn write_whole(&self, tensor: &Whole) -> Result<()> {
+        let bytes = match &self.format {
+            Format::Npy => npy::write_whole(tensor)?,
+            Format::Safetensors(name) => {
+                let bytes: Vec<u8> = tensor.data.iter().flat_map(|number| number.to_le_bytes()).collect();
+                safetensors_of(Dtype::I32, &tensor.shape, &bytes, name.as_deref().unwrap_or(DEFAULT_NAME))?
+            }
+        };
+        output::write_file(&self.file, &bytes)
+    }
 }
 
 fn read_safetensors(bytes: &[u8], name: Option<&str>) -> Result<Tensor> {
-    check_offsets(bytes)?;
-    let file = SafeTensors::deserialize(bytes)
-        .with_context(|| format!("this is no valid .safetensors file of {} bytes", bytes.len()))?;
-    let mut names = file.names();
-    names.sort_unstable();
-    let known = if names.is_empty() { "none".into() } else { names.join(", ") };
-    let name = match (name, &names[..]) {
-        (Some(name), _) => name,
-        (None, [only]) => only,
-        (None, _) => {
-            bail!("the file has {} tensors; say which one as FILE.safetensors:NAME (there are: {known})", names.len())
-        }
-    };
-    let view = file
-        .tensor(name)
-        .ok()
-        .with_context(|| format!("there is no tensor {name:?} in the file (there are: {known})"))?;
-    let dtype = match view.dtype() {
-        Dtype::F32 => DType::F32,
-        Dtype::F16 => DType::F16,
-        other => bail!(
-            "the dtype of tensor {name:?} is {other:?}; required is F32 or F16: convert it with tensor.float() in PyTorch"
-        ),
-    };
-    let shape = view.shape().iter().map(|&size| size as u64).collect();
-    Ok(Tensor { shape, dtype, data: dtype.decode(view.data()) })
+    let raw = Raw::read(bytes, name)?;
+    let dtype = known_type(raw.dtype).filter(|&dtype| dtype != DType::I32).with_context(|| {
+        format!(
+            "the dtype of tensor {:?} is {:?}; required is F32, F16, I8 or U8: convert it with tensor.float() in PyTorch",
+            raw.name, raw.dtype
+        )
+    })?;
+    Ok(Tensor { shape: raw.shape, dtype, data: dtype.decode(&raw.bytes) })
+}
+
+/// The library's type for a file's.
+fn known_type(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F32 => Some(DType::F32),
+        Dtype::F16 => Some(DType::F16),
+        Dtype::I8 => Some(DType::I8),
+        Dtype::U8 => Some(DType::U8),
+        Dtype::I32 => Some(DType::I32),
+        _ => None,
+    }
+}
+
+/// A tensor as it lies in a .safetensors file.
+struct Raw {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<u64>,
+    bytes: Vec<u8>,
+}
+
+impl Raw {
+    fn read(bytes: &[u8], name: Option<&str>) -> Result<Self> {
+        check_offsets(bytes)?;
+        let file = SafeTensors::deserialize(bytes)
+            .with_context(|| format!("this is no valid .safetensors file of {} bytes", bytes.len()))?;
+        let mut names = file.names();
+        names.sort_unstable();
+        let known = if names.is_empty() { "none".into() } else { names.join(", ") };
+        let name = match (name, &names[..]) {
+            (Some(name), _) => name,
+            (None, [only]) => only,
+            (None, _) => {
+                bail!(
+                    "the file has {} tensors; say which one as FILE.safetensors:NAME (there are: {known})",
+                    names.len()
+                )
+            }
+        };
+        let view = file
+            .tensor(name)
+            .ok()
+            .with_context(|| format!("there is no tensor {name:?} in the file (there are: {known})"))?;
+        let shape = view.shape().iter().map(|&size| size as u64).collect();
+        Ok(Self { name: name.into(), dtype: view.dtype(), shape, bytes: view.data().to_vec() })
+    }
 }
 
 /// Compares the offsets in a .safetensors header with the size of the file. The crate adds them up unchecked, and says
@@ -160,16 +241,20 @@ fn check_offsets(bytes: &[u8]) -> Result<()> {
 }
 
 fn write_safetensors(tensor: &Tensor, name: &str) -> Result<Vec<u8>> {
-    let shape: Option<Vec<usize>> = tensor.shape.iter().map(|&size| usize::try_from(size).ok()).collect();
-    let shape =
-        shape.with_context(|| format!("shape {} exceeds this machine's addresses", shape_text(&tensor.shape)))?;
-    let data = tensor.dtype.encode(&tensor.data);
     let dtype = match tensor.dtype {
         DType::F32 => Dtype::F32,
         DType::F16 => Dtype::F16,
-        other => bail!("tensors of type {other} cannot be written"),
+        DType::I8 => Dtype::I8,
+        DType::U8 => Dtype::U8,
+        other => bail!("tensors of type {other} cannot be written so"),
     };
-    let view = TensorView::new(dtype, shape, &data)?;
+    safetensors_of(dtype, &tensor.shape, &tensor.dtype.encode(&tensor.data), name)
+}
+
+fn safetensors_of(dtype: Dtype, shape: &[u64], bytes: &[u8], name: &str) -> Result<Vec<u8>> {
+    let sizes: Option<Vec<usize>> = shape.iter().map(|&size| usize::try_from(size).ok()).collect();
+    let sizes = sizes.with_context(|| format!("shape {} exceeds this machine's addresses", shape_text(shape)))?;
+    let view = TensorView::new(dtype, sizes, bytes)?;
     Ok(safetensors::serialize([(name, view)], None)?)
 }
 

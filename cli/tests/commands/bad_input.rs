@@ -336,7 +336,7 @@ fn npy_files() {
         ("<f2", "147 elements of 2 bytes; after the header the file has 588 bytes"),
         ("<i4", "int32"),
         ("<i8", "int64"),
-        ("|u1", "uint8"),
+        ("|u1", "147 elements of 1 bytes; after the header the file has 588 bytes"),
         ("|b1", "bool"),
         ("<c8", "complex64"),
         ("|O", "astype"),
@@ -387,9 +387,9 @@ fn safetensors_files() {
     add("none", &safetensors("{}", &[]), "", "0 tensors");
     add("missing", &good, ":y", "there are: x");
     let edit = |from: &str, to: &str| safetensors(&header.replace(from, to), &data);
-    for (index, dtype) in ["F64", "F8_E4M3", "BF16", "I32", "U8", "BOOL"].into_iter().enumerate() {
+    for (index, dtype) in ["F64", "F8_E4M3", "BF16", "I32", "I64", "BOOL"].into_iter().enumerate() {
         // As many bytes as the header says, so that the type alone is wrong.
-        let size = [8, 1, 2, 4, 1, 1][index];
+        let size = [8, 1, 2, 4, 8, 1][index];
         let text = header.replace("F32", dtype).replace("588", &(147 * size).to_string());
         add(&format!("dtype{dtype}"), &safetensors(&text, &vec![0; 147 * size]), "", dtype);
     }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod formats;
+mod integers;
 mod results;
 mod serve;
 mod support;

@@ -71,7 +71,7 @@ impl Lab {
         (shape, data.chunks_exact(2).map(|c| f16::from_le_bytes(c.try_into().unwrap()).to_f32()).collect())
     }
 
-    fn read_npy_of(&self, name: &str, dtype: &str) -> (String, Vec<u8>) {
+    pub fn read_npy_of(&self, name: &str, dtype: &str) -> (String, Vec<u8>) {
         let bytes = std::fs::read(self.path(name)).unwrap();
         let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
         let header = text(&bytes[10..10 + length]);
