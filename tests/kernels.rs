@@ -80,10 +80,10 @@ impl Cases {
             _ if sharing >= MOST => 1,
             Checks::Trusted if sharing >= MANY => 1,
             Checks::Checked if sharing >= MANY => 3,
-            Checks::Trusted if quick => 3,
-            Checks::Checked if quick => 6,
-            Checks::Trusted => special,
-            Checks::Checked => 3 * special,
+            Checks::Trusted if quick => 5,
+            Checks::Checked if quick => 11,
+            Checks::Trusted => 2 * special + 1,
+            Checks::Checked => 5 * special + 1,
         };
         // The two modes take turns that differ.
         let turn = number + place + usize::from(unit.checks == Checks::Checked);
