@@ -82,7 +82,7 @@ impl Cases {
             Checks::Checked if sharing >= MANY => 3,
             Checks::Trusted if quick => 5,
             Checks::Checked if quick => 11,
-            Checks::Trusted => 2 * special + 1,
+            Checks::Trusted => special,
             Checks::Checked => 5 * special + 1,
         };
         // The two modes take turns that differ.
