@@ -19,8 +19,14 @@ struct Variant {
 
 impl Variant {
     fn window(&self, pass: &Lowered) -> Window {
-        // AMD's chips have 106 scalar registers, and the window lies there.
-        Window::of(pass, self.pixels, if is_generic(self.name) { Taps::One } else { Taps::Kernel { live: 40 } })
+        let most = match self.pixels {
+            _ if is_generic(self.name) => Taps::One,
+            // A pixel of a single row needs few values at a time, and the next one takes their place.
+            [1, _] => Taps::Kernel { live: 160 },
+            // AMD's chips have 106 scalar registers, and the window lies there.
+            _ => Taps::Kernel { live: 40 },
+        };
+        Window::of(pass, self.pixels, most)
     }
 }
 
@@ -28,7 +34,7 @@ const fn variant(name: &'static str, pixels: [u32; 2], channels: u32, lanes: u32
     Variant { name, pixels, channels, lanes }
 }
 
-static VARIANTS: [Variant; 8] = [
+static VARIANTS: [Variant; 9] = [
     variant("r6x8c2", [6, 8], 2, 32),
     variant("r7x7c2", [7, 7], 2, 32),
     // For small images with many channels, and where stride or dilation widen the window.
@@ -36,6 +42,8 @@ static VARIANTS: [Variant; 8] = [
     // For 1×1 kernels, whose images are flattened to one row.
     variant("r1x28c4", [1, 28], 4, 16),
     variant("r1x16c4", [1, 16], 4, 16),
+    // For lines with few channels in a group.
+    variant("r1x28c2", [1, 28], 2, 16),
     // For few output channels.
     variant("r4x8c1", [4, 8], 1, 16),
     variant("r4x4c1", [4, 4], 1, 16),
