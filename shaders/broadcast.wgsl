@@ -9,6 +9,12 @@ const LANES: u32 = 64u;
 const CHANNELS: u32 = 1u;
 const ROWS: u32 = 8u;
 const COLUMNS: u32 = 8u;
+// The columns of pixels are taken in so many strips, each so wide, which needs so many columns of the window, from the strip's
+// first pixel on, and of these the strip before has loaded the first so many.
+const STRIPS: u32 = 1u;
+const STRIP: u32 = 8u;
+const STRIP_WINDOW: u32 = 10u;
+const STRIP_KEPT: u32 = 2u;
 
 const ACCUMULATORS: u32 = CHANNELS * ROWS * COLUMNS;
 
@@ -69,37 +75,43 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                         at_columns[q] = source_column(left, q, j);
                     }
                 }
-                // Rows of the window are loaded when the first row of pixels needs them, and each sum is finished before
-                // the next one: so few of either are needed in registers at a time.
+                // Rows of the window are loaded when the first row of pixels needs them, and columns with the first strip
+                // that does; each sum is finished before the next one. So few of either are needed in registers at a time.
                 var window: array<Value, WINDOW_H * WINDOW_W>;
                 for (var y = 0u; y < ROWS; y++) { // unroll
-                    for (var a = 0u; a < TAP_ROWS; a++) { // unroll
-                        if y < REUSE_ROWS || a + REUSE_TAPS >= TAP_ROWS {
-                            let at_row = source_row(walk.slice, top, y, i, a);
-                            let row = walk.at + u32(max(at_row, 0)) * params.in_row;
-                            for (var q = 0u; q < WINDOW_W; q++) { // unroll
-                                var at_column = at_columns[q];
-                                if WHOLE_W {
-                                    at_column = source_column(left, q, j);
+                    for (var strip = 0u; strip < STRIPS; strip++) { // unroll
+                        for (var a = 0u; a < TAP_ROWS; a++) { // unroll
+                            if y < REUSE_ROWS || a + REUSE_TAPS >= TAP_ROWS {
+                                let at_row = source_row(walk.slice, top, y, i, a);
+                                let row = walk.at + u32(max(at_row, 0)) * params.in_row;
+                                for (var w = 0u; w < STRIP_WINDOW; w++) { // unroll
+                                    if strip == 0u || w >= STRIP_KEPT {
+                                        let q = strip * (STRIP * STEP_W) + w;
+                                        var at_column = at_columns[q];
+                                        if WHOLE_W {
+                                            at_column = source_column(left, q, j);
+                                        }
+                                        // In place of a zero, some element that exists is loaded: indices stay in range.
+                                        let loaded = read_input(row + input_column(u32(max(at_column, 0))));
+                                        let inside = (at_row >= 0) & (at_column >= 0);
+                                        let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + q;
+                                        window[at] = select(loaded, select(Value(), loaded, inside), ZEROS);
+                                    }
                                 }
-                                // In place of a zero, some element that exists is loaded: every index stays in range.
-                                let loaded = read_input(row + input_column(u32(max(at_column, 0))));
-                                let inside = (at_row >= 0) & (at_column >= 0);
-                                let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + q;
-                                window[at] = select(loaded, select(Value(), loaded, inside), ZEROS);
                             }
                         }
-                    }
-                    for (var v = 0u; v < CHANNELS; v++) { // unroll
-                        for (var x = 0u; x < COLUMNS; x++) { // unroll
-                            var sum = sums[(v * ROWS + y) * COLUMNS + x];
-                            for (var a = 0u; a < TAP_ROWS; a++) { // unroll
-                                for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
-                                    let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + x * STEP_W + b * DILATION_W;
-                                    sum = fma(window[at], taps[(v * TAP_ROWS + a) * TAP_COLUMNS + b], sum);
+                        for (var v = 0u; v < CHANNELS; v++) { // unroll
+                            for (var e = 0u; e < STRIP; e++) { // unroll
+                                let x = strip * STRIP + e;
+                                var sum = sums[(v * ROWS + y) * COLUMNS + x];
+                                for (var a = 0u; a < TAP_ROWS; a++) { // unroll
+                                    for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
+                                        let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + x * STEP_W + b * DILATION_W;
+                                        sum = fma(window[at], taps[(v * TAP_ROWS + a) * TAP_COLUMNS + b], sum);
+                                    }
                                 }
+                                sums[(v * ROWS + y) * COLUMNS + x] = sum;
                             }
-                            sums[(v * ROWS + y) * COLUMNS + x] = sum;
                         }
                     }
                 }

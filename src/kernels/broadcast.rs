@@ -6,6 +6,11 @@ use crate::lowered::Lowered;
 use crate::shader::Constant;
 use crate::weights::Packing;
 
+/// Most input values at a time: AMD's chips have 106 scalar registers, and the window lies there.
+const LIVE: u64 = 40;
+/// Vector registers for sums and weights, of 256 on AMD's chips.
+const REGISTERS: u32 = 216;
+
 /// What an invocation computes, and how many of them a workgroup has.
 struct Variant {
     name: &'static str,
@@ -19,12 +24,12 @@ struct Variant {
 
 impl Variant {
     fn window(&self, pass: &Lowered) -> Window {
-        let most = match self.pixels {
+        let [rows, columns] = self.pixels;
+        let most = match rows {
             _ if is_generic(self.name) => Taps::One,
-            // A pixel of a single row needs few values at a time, and the next one takes their place.
-            [1, _] => Taps::Kernel { live: 160 },
-            // AMD's chips have 106 scalar registers, and the window lies there.
-            _ => Taps::Kernel { live: 40 },
+            // Beside the sums, weights lie in vector registers.
+            1 => Taps::Strips { live: LIVE, taps: u64::from((REGISTERS - columns * self.channels) / self.channels) },
+            _ => Taps::Kernel { live: LIVE },
         };
         Window::of(pass, self.pixels, most)
     }
@@ -34,7 +39,7 @@ const fn variant(name: &'static str, pixels: [u32; 2], channels: u32, lanes: u32
     Variant { name, pixels, channels, lanes }
 }
 
-static VARIANTS: [Variant; 9] = [
+static VARIANTS: [Variant; 10] = [
     variant("r6x8c2", [6, 8], 2, 32),
     variant("r7x7c2", [7, 7], 2, 32),
     // For small images with many channels, and where stride or dilation widen the window.
@@ -42,6 +47,8 @@ static VARIANTS: [Variant; 9] = [
     // For 1×1 kernels, whose images are flattened to one row.
     variant("r1x28c4", [1, 28], 4, 16),
     variant("r1x16c4", [1, 16], 4, 16),
+    // For lines, whose stride may spread the window.
+    variant("r1x16c8", [1, 16], 8, 16),
     // For lines with few channels in a group.
     variant("r1x28c2", [1, 28], 2, 16),
     // For few output channels.
@@ -74,7 +81,9 @@ impl Recipe for Broadcast {
             ("COLUMNS", variant.pixels[1].into()),
         ];
         let generic = is_generic(variant.name);
-        constants.extend(variant.window(pass).constants(pass, generic, sum_block(pass, generic).filter(|_| generic)));
+        let window = variant.window(pass);
+        constants.extend(window.strips(variant.pixels[1]));
+        constants.extend(window.constants(pass, generic, sum_block(pass, generic).filter(|_| generic)));
         constants
     }
 
@@ -112,7 +121,7 @@ impl Recipe for Broadcast {
         let channels = f64::from(variant.channels);
         let pixels = f64::from(variant.pixels[0] * variant.pixels[1]);
         let taps = window.taps() as f64;
-        let loads = window.loads() as f64 * prices.uniform + taps * channels * prices.load;
+        let loads = window.loads() as f64 * prices.uniform + taps * channels * prices.neighbours;
         1.0 + (loads + channels * pixels * prices.carry) / (taps * channels * pixels)
     }
 }

@@ -9,6 +9,8 @@ pub(crate) struct Prices {
     pub load: f64,
     /// A scalar loaded from a storage buffer, the same one for the whole workgroup.
     pub uniform: f64,
+    /// A scalar loaded from a storage buffer, next to those of the neighbouring invocations.
+    pub neighbours: f64,
     /// A sum that is carried from one round of the loop over channels to the next.
     pub carry: f64,
     /// A scalar loaded from workgroup memory.
@@ -25,15 +27,36 @@ impl Prices {
     /// Measured on lavapipe for software; for GPUs, estimates from compiled code (see `benches/README.md`).
     pub fn of(class: AdapterClass) -> Self {
         match class {
-            AdapterClass::Software => {
-                Self { load: 17.0, uniform: 3.0, carry: 2.0, shared: 16.0, gather: 50.0, workgroups: 4.0, pass: 1e5 }
-            }
-            AdapterClass::Integrated => {
-                Self { load: 3.0, uniform: 5.0, carry: 0.0, shared: 0.3, gather: 4.0, workgroups: 32.0, pass: 4e6 }
-            }
-            AdapterClass::Discrete => {
-                Self { load: 3.0, uniform: 5.0, carry: 0.0, shared: 0.3, gather: 4.0, workgroups: 256.0, pass: 2e7 }
-            }
+            AdapterClass::Software => Self {
+                load: 17.0,
+                uniform: 4.0,
+                neighbours: 8.0,
+                carry: 2.0,
+                shared: 16.0,
+                gather: 50.0,
+                workgroups: 4.0,
+                pass: 1e5,
+            },
+            AdapterClass::Integrated => Self {
+                load: 3.0,
+                uniform: 5.0,
+                neighbours: 3.0,
+                carry: 0.0,
+                shared: 0.3,
+                gather: 4.0,
+                workgroups: 32.0,
+                pass: 4e6,
+            },
+            AdapterClass::Discrete => Self {
+                load: 3.0,
+                uniform: 5.0,
+                neighbours: 3.0,
+                carry: 0.0,
+                shared: 0.3,
+                gather: 4.0,
+                workgroups: 256.0,
+                pass: 2e7,
+            },
         }
     }
 }

@@ -13,6 +13,8 @@ const GENERIC_SUM_CHANNELS: u64 = 16;
 pub(super) enum Taps {
     /// Everything, if no more than so many input values are needed at a time.
     Kernel { live: u64 },
+    /// As `Kernel`, in strips of the block's columns that are narrow enough, and so many taps at most.
+    Strips { live: u64, taps: u64 },
     /// A row of the kernel, or a part of it.
     Row,
     /// One: for configurations that are known at run time only.
@@ -33,54 +35,75 @@ pub(super) struct Window {
     size: [u64; 2],
     /// Elements along each axis that some pixel of the block needs; the others are never loaded.
     needed: [u64; 2],
+    /// Columns of pixels whose part of the window is loaded together, and how wide that part is.
+    strip: u64,
+    strip_size: u64,
+    /// Input values that are needed at a time.
+    live: u64,
 }
 
 impl Window {
     /// The largest block of taps that is allowed, for an invocation's rows × columns of output pixels.
     pub fn of(pass: &Lowered, pixels: [u32; 2], most: Taps) -> Self {
         let kernel = pass.kernel().map(u64::from);
-        let block = |taps: [u64; 2]| Self::new(pass, pixels.map(u64::from), taps);
-        let dilation = u64::from(pass.dilation()[0]);
-        let fits = |window: &Self, most_live: u64| {
-            // Rows from the first one that a row of pixels needs to the last.
-            let rows = (window.taps[0] - 1).saturating_mul(dilation).saturating_add(1).min(window.needed[0]);
-            let live = rows.saturating_mul(window.needed[1]);
-            window.taps() <= MAX_TAPS && window.loads() <= MAX_LOADS && live <= most_live
+        let pixels = pixels.map(u64::from);
+        let narrowest = if matches!(most, Taps::Strips { .. }) { 1 } else { pixels[1] };
+        let strips = || (narrowest..=pixels[1]).rev().filter(|strip| pixels[1].is_multiple_of(*strip));
+        let fitting = |taps: [u64; 2], most_live: u64, most_taps: u64| {
+            strips()
+                .map(|strip| Self::new(pass, pixels, taps, strip))
+                .find(|window| window.taps() <= most_taps && window.loads() <= MAX_LOADS && window.live <= most_live)
         };
-        let [whole, row] = [block(kernel), block([1, kernel[1]])];
-        match most {
-            Taps::Kernel { live } if fits(&whole, live) => whole,
-            Taps::Kernel { .. } | Taps::Row if fits(&row, MAX_LIVE) => row,
-            Taps::One => Self { taps: [1, 1], size: pixels.map(u64::from), needed: pixels.map(u64::from) },
-            // Half a row, a third of it, …; of long rows, and of long strides, no more fits.
-            _ => {
-                let parts = (2..=kernel[1]).filter(|parts| kernel[1].is_multiple_of(*parts));
-                let blocks = parts.map(|parts| block([1, kernel[1] / parts]));
-                blocks.into_iter().find(|part| fits(part, MAX_LIVE)).unwrap_or_else(|| block([1, 1]))
-            }
-        }
+        let (most_live, most_taps) = match most {
+            Taps::One => return Self::one_tap(pixels),
+            Taps::Strips { live, taps } => (live, taps),
+            Taps::Kernel { .. } | Taps::Row => (MAX_LIVE, MAX_TAPS),
+        };
+        let whole = match most {
+            Taps::Kernel { live } | Taps::Strips { live, .. } => fitting(kernel, live, most_taps),
+            Taps::Row | Taps::One => None,
+        };
+        // A row, half a row, a third of it, …; of long rows, and of long strides, no more fits.
+        let mut parts = (1..=kernel[1]).filter(|parts| kernel[1].is_multiple_of(*parts));
+        whole
+            .or_else(|| parts.find_map(|parts| fitting([1, kernel[1] / parts], most_live, most_taps)))
+            .unwrap_or_else(|| Self::new(pass, pixels, [1, 1], pixels[1]))
     }
 
-    fn new(pass: &Lowered, pixels: [u64; 2], taps: [u64; 2]) -> Self {
-        let axis = |axis: usize| {
+    /// A value for each pixel, of whatever kernel.
+    fn one_tap([rows, columns]: [u64; 2]) -> Self {
+        let size = [rows, columns];
+        Self { taps: [1, 1], size, needed: size, strip: columns, strip_size: columns, live: columns }
+    }
+
+    fn new(pass: &Lowered, pixels: [u64; 2], taps: [u64; 2], strip: u64) -> Self {
+        let axis = |axis: usize, pixels: u64| {
             let [stride, dilation] = [pass.stride()[axis], pass.dilation()[axis]].map(u64::from);
             // One tap out of several: an element for each pixel.
             if taps[axis] == 1 && pass.kernel()[axis] != 1 {
-                return (pixels[axis], pixels[axis]);
+                return (pixels, pixels);
             }
-            let size = (pixels[axis] - 1) * stride + (taps[axis] - 1) * dilation + 1;
+            let size = (pixels - 1) * stride + (taps[axis] - 1) * dilation + 1;
             // Short axes are counted, long ones would be refused in any case.
             let needed = if size > 4 * MAX_LOADS {
                 size
             } else {
-                let used =
-                    |at: u64| (0..pixels[axis]).any(|p| (0..taps[axis]).any(|t| p * stride + t * dilation == at));
+                let used = |at: u64| (0..pixels).any(|p| (0..taps[axis]).any(|t| p * stride + t * dilation == at));
                 (0..size).filter(|&at| used(at)).count() as u64
             };
             (size, needed)
         };
-        let [rows, columns] = [axis(0), axis(1)];
-        Self { taps, size: [rows.0, columns.0], needed: [rows.1, columns.1] }
+        let [rows, columns, of_strip] = [axis(0, pixels[0]), axis(1, pixels[1]), axis(1, strip)];
+        // Rows from the first one that a row of pixels needs to the last.
+        let live_rows = (taps[0] - 1).saturating_mul(u64::from(pass.dilation()[0])).saturating_add(1).min(rows.1);
+        Self {
+            taps,
+            size: [rows.0, columns.0],
+            needed: [rows.1, columns.1],
+            strip,
+            strip_size: of_strip.0,
+            live: live_rows.saturating_mul(of_strip.1),
+        }
     }
 
     /// Input values that a block of taps needs.
@@ -97,6 +120,20 @@ impl Window {
     pub fn blocks(&self, pass: &Lowered) -> [u64; 2] {
         let kernel = pass.kernel().map(u64::from);
         [kernel[0] / self.taps[0], kernel[1] / self.taps[1]]
+    }
+
+    /// How a kernel takes its `columns` of pixels in strips.
+    pub fn strips(&self, columns: u32) -> [Constant; 4] {
+        let strips = u64::from(columns) / self.strip;
+        // From a strip's window to the next one's.
+        let step = if strips > 1 { (self.size[1] - self.strip_size) / (strips - 1) } else { 0 };
+        let number = |value: u64| (value as u32).into();
+        [
+            ("STRIPS", number(strips)),
+            ("STRIP", number(self.strip)),
+            ("STRIP_WINDOW", number(self.strip_size)),
+            ("STRIP_KEPT", number(self.strip_size.saturating_sub(step))),
+        ]
     }
 
     /// The constants of `window.wgsl`; `sum_block` products are added up on their own.
@@ -140,21 +177,38 @@ mod tests {
 
     #[test]
     fn windows_span_taps_and_pixels() {
+        let all = |window: Window| (window.taps, window.size, window.needed);
         let whole = window("c4h30w30o4k3", [6, 8], Taps::Kernel { live: 64 });
-        assert_eq!(whole, Window { taps: [3, 3], size: [8, 10], needed: [8, 10] });
+        assert_eq!(all(whole), ([3, 3], [8, 10], [8, 10]));
         let row = window("c4h30w30o4k3", [6, 8], Taps::Row);
-        assert_eq!(row, Window { taps: [1, 3], size: [6, 10], needed: [6, 10] });
-        assert_eq!(window("c4h30w30o4k3", [2, 2], Taps::One), Window { taps: [1, 1], size: [2, 2], needed: [2, 2] });
+        assert_eq!(all(row), ([1, 3], [6, 10], [6, 10]));
+        assert_eq!(all(window("c4h30w30o4k3", [2, 2], Taps::One)), ([1, 1], [2, 2], [2, 2]));
+        // Two pixels 5 apart, three taps 4 apart: 0 4 8 5 9 13.
+        let sparse = window("c4h30w30o4k3s5d4", [1, 2], Taps::Row);
+        assert_eq!(all(sparse), ([1, 3], [1, 14], [1, 6]));
     }
 
     #[test]
     fn what_no_pixel_needs_does_not_count() {
         assert_eq!(window("c4h30w30o4k1s3", [4, 4], Taps::Kernel { live: 64 }).loads(), 16);
-        // Two pixels 5 apart, three taps 4 apart: 0 4 8 5 9 13.
-        assert_eq!(
-            window("c4h30w30o4k3s5d4", [1, 2], Taps::Row),
-            Window { taps: [1, 3], size: [1, 14], needed: [1, 6] }
-        );
+        assert_eq!(window("c4h30w30o4k3s5d4", [1, 2], Taps::Row).loads(), 6);
+    }
+
+    #[test]
+    fn strips_share_what_reaches_over_their_edges() {
+        let strips = |text, most| window(text, [1, 28], most).strips(28).map(|(_, value)| value.to_string());
+        let most = Taps::Strips { live: 40, taps: 49 };
+        assert_eq!(strips("c4w3000o4k3", most), ["1u", "28u", "30u", "30u"]);
+        // Ten of a pixel's elements, five of them new, are 40 for seven pixels.
+        assert_eq!(strips("c4w3000o4k10s5", most), ["4u", "7u", "40u", "5u"]);
+        // Nothing in common, and gaps between pixels.
+        assert_eq!(strips("c4w3000o4k2s4", most), ["2u", "14u", "54u", "0u"]);
+        // Too many taps: five at a time, which the stride spreads.
+        let five = Taps::Strips { live: 40, taps: 5 };
+        assert_eq!(window("c4w3000o4k10s5", [1, 28], five).taps, [1, 5]);
+        // Without strips: two at a time, of which nobody needs what lies between.
+        let two = window("c4w3000o4k10s5", [1, 28], Taps::Kernel { live: 64 });
+        assert_eq!((two.taps, two.loads()), ([1, 2], 56));
     }
 
     #[test]
