@@ -20,7 +20,7 @@ const ACCUMULATORS: u32 = CHANNELS * ROWS * COLUMNS;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let tile = tile_at(tile_index(workgroup));
+    let tile = tile_at(tile_index(workgroup), groups());
     let blocks_w = (params.out_width + COLUMNS - 1u) / COLUMNS;
     let blocks_h = (params.out_height + ROWS - 1u) / ROWS;
     let first_x = (tile.pixel_tile % blocks_w) * COLUMNS;

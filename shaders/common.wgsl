@@ -145,8 +145,10 @@ struct Tile {
     live: bool,
 }
 
-fn tile_at(index: u32) -> Tile {
-    let groups = params.out_channels / params.group_out;
+fn groups() -> u32 { return params.out_channels / params.group_out; }
+
+// With so many groups that have tiles of their own.
+fn tile_at(index: u32, groups: u32) -> Tile {
     let of_channels = index / params.tiles_pixels;
     let of_groups = of_channels / params.tiles_channels;
     var tile: Tile;

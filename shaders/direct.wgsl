@@ -1,7 +1,7 @@
 // direct: a block of CHANNELS output channels × ROWS × COLUMNS output pixels per invocation, no workgroup memory.
 //
 // A workgroup's tile is GROUP_X pixel blocks (consecutive in the flattened planes × rows of blocks × blocks of a row) by
-// GROUP_Y channel blocks of one group. The window of input is as `window.wgsl` says.
+// GROUP_Y channel blocks of one group, or of all groups. The window of input is as `window.wgsl` says.
 
 // 1, or 4 · QUADS.
 const CHANNELS: u32 = 4u;
@@ -10,6 +10,9 @@ const ROWS: u32 = 1u;
 const COLUMNS: u32 = 8u;
 const GROUP_X: u32 = 64u;
 const GROUP_Y: u32 = 1u;
+// With CHANNELS == 1: a tile's channels may be of several groups. Neighbouring invocations are neighbouring channels then, which
+// lie side by side where tensors have their channels last.
+const ACROSS_GROUPS: bool = false;
 
 const ACCUMULATORS: u32 = CHANNELS * ROWS * COLUMNS;
 
@@ -20,7 +23,7 @@ fn small_quotient(n: u32, d: u32) -> u32 {
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {
-    let tile = tile_at(tile_index(workgroup));
+    let tile = tile_at(tile_index(workgroup), select(groups(), 1u, ACROSS_GROUPS));
     // The tile's first block, by division; this invocation's follows by counting on. Blocks beyond the last compute the last
     // one again and store nothing.
     let blocks_w = (params.out_width + COLUMNS - 1u) / COLUMNS;
@@ -34,13 +37,23 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let first_x = (along - rows_ahead * blocks_w) * COLUMNS;
     let first_y = (down - planes_ahead * blocks_h) * ROWS;
     let plane = first_block / (blocks_w * blocks_h) + planes_ahead;
-    let first_channel = (tile.channel_tile * GROUP_Y + local.y) * CHANNELS;
-    let live = tile.live & (ahead == local.x);
+    var first_channel = (tile.channel_tile * GROUP_Y + local.y) * CHANNELS;
+    var live = tile.live & (ahead == local.x);
+    var group = tile.group;
+    if ACROSS_GROUPS {
+        live &= first_channel < params.out_channels;
+        group = min(first_channel, params.out_channels - 1u);
+        first_channel = 0u;
+        if params.group_out > 1u {
+            first_channel = group % params.group_out;
+            group /= params.group_out;
+        }
+    }
 
     let quads = (params.group_out + 3u) / 4u;
     let top = i32(first_y * stride_h()) - params.pad_top;
     let left = i32(first_x * stride_w()) - params.pad_left;
-    var walk = walk_from(params.part_begin, tile.group, plane);
+    var walk = walk_from(params.part_begin, group, plane);
 
     // The padding rule along a row, ahead of the loops where the taps allow it.
     var at_column: array<i32, WINDOW_W>;
@@ -63,12 +76,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                 for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                     for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
                         if CHANNELS == 1u {
-                            let row = tile.group * params.group_out + min(first_channel, params.group_out - 1u);
+                            let row = group * params.group_out + min(first_channel, params.group_out - 1u);
                             let at = row * params.sum_length + block_taps + a * kernel_w() + b;
                             taps[a * TAP_COLUMNS + b].x = load_weights(params.weight_offset + (at >> 2u))[at & 3u];
                         }
                         for (var q = 0u; q < QUADS; q++) { // unroll
-                            let row = tile.group * quads + min(first_channel / 4u + q, quads - 1u);
+                            let row = group * quads + min(first_channel / 4u + q, quads - 1u);
                             let at = row * params.sum_length + block_taps + a * kernel_w() + b;
                             taps[(q * TAP_ROWS + a) * TAP_COLUMNS + b] = load_weights(params.weight_offset + at);
                         }
@@ -130,7 +143,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
 
     for (var o = 0u; o < CHANNELS; o++) { // unroll
         let channel = first_channel + o;
-        let out_channel = tile.group * params.group_out + channel;
+        let out_channel = group * params.group_out + channel;
         let of_channel = load_channel(out_channel);
         let out_plane = output_plane(plane, out_channel);
         for (var y = 0u; y < ROWS; y++) { // unroll

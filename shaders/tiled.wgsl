@@ -187,7 +187,7 @@ fn pixel_at(plane: u32, place: u32, delta: u32) -> vec2u {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
-    let tile = tile_at(tile_index(workgroup));
+    let tile = tile_at(tile_index(workgroup), groups());
     var k_begin = params.part_begin;
     var k_end = params.part_end;
     if SPLIT_K {

@@ -1,7 +1,7 @@
 //! Host side of `shaders/broadcast.wgsl`.
 
 use super::window::{Taps, Window};
-use super::{Checks, Depth, LONG_SUM, Prices, Recipe, Tiling, is_generic, sum_block};
+use super::{Checks, Depth, LONG_SUM, Prices, Recipe, TileChannels, Tiling, is_generic, sum_block};
 use crate::lowered::Lowered;
 use crate::shader::Constant;
 use crate::weights::Packing;
@@ -101,7 +101,7 @@ impl Recipe for Broadcast {
 
     fn tiling(&self, pass: &Lowered, variant: usize) -> Result<Tiling, String> {
         let Variant { pixels, channels, lanes, .. } = VARIANTS[variant];
-        Tiling::of_blocks(pass, pixels, 1, channels * lanes)
+        Tiling::of_blocks(pass, pixels, 1, TileChannels::OfOneGroup(channels * lanes))
     }
 
     fn depth(&self, pass: &Lowered, variant: usize, _: Checks) -> Depth {

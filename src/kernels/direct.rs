@@ -1,7 +1,7 @@
 //! Host side of `shaders/direct.wgsl`.
 
 use super::window::{Taps, Window};
-use super::{Checks, Depth, Prices, Recipe, Tiling, is_generic, sum_block};
+use super::{Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, sum_block};
 use crate::lowered::Lowered;
 use crate::shader::Constant;
 use crate::weights::Packing;
@@ -15,6 +15,8 @@ struct Variant {
     pixels: [u32; 2],
     /// Invocations along pixel blocks and along channel blocks.
     group: [u32; 2],
+    /// Whether a workgroup's channels may be of several groups.
+    across_groups: bool,
 }
 
 impl Variant {
@@ -30,10 +32,15 @@ impl Variant {
 }
 
 const fn variant(name: &'static str, channels: u32, pixels: [u32; 2], group: [u32; 2]) -> Variant {
-    Variant { name, channels, pixels, group }
+    Variant { name, channels, pixels, group, across_groups: false }
 }
 
-static VARIANTS: [Variant; 8] = [
+/// A channel for each invocation of a workgroup, whatever their groups.
+const fn across_groups(name: &'static str, pixels: [u32; 2], invocations: u32) -> Variant {
+    Variant { name, channels: 1, pixels, group: [1, invocations], across_groups: true }
+}
+
+static VARIANTS: [Variant; 9] = [
     variant("c4x8", 4, [1, 8], [64, 1]),
     variant("c4x14", 4, [1, 14], [64, 1]),
     variant("c8x8", 8, [1, 8], [64, 1]),
@@ -42,6 +49,8 @@ static VARIANTS: [Variant; 8] = [
     // For one channel per group (depthwise, filters of images): a block of four channels would be three quarters idle.
     variant("c1x8", 1, [1, 8], [64, 1]),
     variant("c1x4x8", 1, [4, 8], [64, 1]),
+    // The same for tensors with their channels last: invocations side by side read elements side by side.
+    across_groups("across-c1x7x7", [7, 7], 32),
     variant("generic-c4x4", 4, [1, 4], [64, 1]),
     variant("generic-c1x4", 1, [1, 4], [64, 1]),
 ];
@@ -70,6 +79,7 @@ impl Recipe for Direct {
             ("COLUMNS", variant.pixels[1].into()),
             ("GROUP_X", variant.group[0].into()),
             ("GROUP_Y", variant.group[1].into()),
+            ("ACROSS_GROUPS", variant.across_groups.into()),
         ];
         let generic = is_generic(variant.name);
         constants.extend(variant.window(pass).constants(pass, generic, sum_block(pass, generic)));
@@ -89,8 +99,9 @@ impl Recipe for Direct {
     }
 
     fn tiling(&self, pass: &Lowered, variant: usize) -> Result<Tiling, String> {
-        let Variant { channels, pixels, group: [x, y], .. } = VARIANTS[variant];
-        Tiling::of_blocks(pass, pixels, x, y * channels)
+        let Variant { channels, pixels, group: [x, y], across_groups, .. } = VARIANTS[variant];
+        let of = if across_groups { TileChannels::OfAnyGroup } else { TileChannels::OfOneGroup };
+        Tiling::of_blocks(pass, pixels, x, of(y * channels))
     }
 
     fn depth(&self, pass: &Lowered, variant: usize, _: Checks) -> Depth {
@@ -103,7 +114,11 @@ impl Recipe for Direct {
         let channels = f64::from(variant.channels);
         let pixels = f64::from(variant.pixels[0] * variant.pixels[1]);
         let taps = window.taps() as f64;
-        let loads = window.loads() as f64 * prices.load + taps * channels * prices.uniform;
+        // Elements that are neighbours for the invocations are neighbours in memory, too, or are not.
+        let last = pass.input_steps.axes[2] != 1;
+        let scattered = if last == variant.across_groups { 1.0 } else { prices.scattered };
+        let weight = if variant.across_groups { prices.load * prices.scattered } else { prices.uniform };
+        let loads = window.loads() as f64 * prices.load * scattered + taps * channels * weight;
         1.0 + (loads + channels * pixels * prices.carry) / (taps * channels * pixels)
     }
 }

@@ -27,7 +27,7 @@ pub(crate) use integers::{
     window_sums_source, windows,
 };
 use prices::Prices;
-pub(crate) use tiling::{Depth, Part, Tiling};
+pub(crate) use tiling::{Depth, Part, TileChannels, Tiling};
 
 const COMMON: &str = include_str!("../../shaders/common.wgsl");
 const ACTIVATION: &str = include_str!("../../shaders/activation.wgsl");

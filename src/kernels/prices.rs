@@ -7,6 +7,8 @@ use crate::capabilities::AdapterClass;
 pub(crate) struct Prices {
     /// A scalar loaded from a storage buffer.
     pub load: f64,
+    /// How many times that, if those of neighbouring invocations are apart.
+    pub scattered: f64,
     /// A scalar loaded from a storage buffer, the same one for the whole workgroup.
     pub uniform: f64,
     /// A scalar loaded from a storage buffer, next to those of the neighbouring invocations.
@@ -29,6 +31,7 @@ impl Prices {
         match class {
             AdapterClass::Software => Self {
                 load: 17.0,
+                scattered: 1.3,
                 uniform: 4.0,
                 neighbours: 8.0,
                 carry: 2.0,
@@ -39,6 +42,7 @@ impl Prices {
             },
             AdapterClass::Integrated => Self {
                 load: 3.0,
+                scattered: 4.0,
                 uniform: 5.0,
                 neighbours: 3.0,
                 carry: 0.0,
@@ -49,6 +53,7 @@ impl Prices {
             },
             AdapterClass::Discrete => Self {
                 load: 3.0,
+                scattered: 4.0,
                 uniform: 5.0,
                 neighbours: 3.0,
                 carry: 0.0,

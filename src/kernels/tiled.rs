@@ -1,6 +1,6 @@
 //! Host side of `shaders/tiled.wgsl`.
 
-use super::{Checks, Depth, Prices, Recipe, Tiling, is_generic, sum_block};
+use super::{Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, sum_block};
 use crate::lowered::{Lowered, Steps};
 use crate::ranges::INDEX_LIMIT;
 use crate::shader::Constant;
@@ -138,7 +138,7 @@ impl Recipe for Tiled {
         if packed >= INDEX_LIMIT {
             return Err(format!("the packed weight has {packed} elements; there may be less than {INDEX_LIMIT}"));
         }
-        let tiling = Tiling::new(pass, pass.pixels(), 1, n, m)?;
+        let tiling = Tiling::new(pass, pass.pixels(), 1, n, TileChannels::OfOneGroup(m))?;
         if VARIANTS[variant].split { split_sums(pass, &VARIANTS[variant], tiling) } else { Ok(tiling) }
     }
 

@@ -4,6 +4,15 @@ use super::window::Window;
 use crate::lowered::Lowered;
 use crate::ranges::{self, INDEX_LIMIT};
 
+/// A tile's output channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TileChannels {
+    /// Each group has tiles of its own.
+    OfOneGroup(u32),
+    /// The channels of all groups are divided together.
+    OfAnyGroup(u32),
+}
+
 /// How a kernel divides a problem among workgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tiling {
@@ -11,9 +20,9 @@ pub(crate) struct Tiling {
     pub pixels: u32,
     /// Tiles along the pixels.
     pub tiles_pixels: u32,
-    /// Tiles along the output channels of one group.
+    /// Tiles along the output channels: of one group, or of all together.
     pub tiles_channels: u32,
-    /// All tiles: those two times the groups, times the workgroups that share a tile's sums.
+    /// All tiles: those two times the groups that are divided apart, times the workgroups that share a tile's sums.
     pub tiles: u32,
     /// Workgroups that share a tile's sums, and the part of a sum that each has, in the unit of [`Depth::length`].
     pub splits: u32,
@@ -23,22 +32,24 @@ pub(crate) struct Tiling {
 }
 
 impl Tiling {
-    /// Divides `pixels` and the channels of each group into tiles of that size. `pixel_size` says how many output pixels
-    /// one of `pixels` stands for.
+    /// Divides `pixels` and the channels into tiles of that size. `pixel_size` says how many output pixels one of `pixels`
+    /// stands for.
     pub fn new(
         pass: &Lowered,
         pixels: u64,
         pixel_size: u64,
         tile_pixels: u32,
-        tile_channels: u32,
+        tile_channels: TileChannels,
     ) -> Result<Self, String> {
-        let channels = u64::from(pass.group_out);
+        let [group_out, groups] = [pass.group_out, pass.groups].map(u64::from);
+        let (channels, times, tile_channels) = match tile_channels {
+            TileChannels::OfOneGroup(size) => (group_out, groups, size),
+            TileChannels::OfAnyGroup(size) => (group_out * groups, 1, size),
+        };
         let tiles_pixels = pixels.div_ceil(tile_pixels.into());
         let tiles_channels = channels.div_ceil(tile_channels.into());
-        let tiles = tiles_pixels
-            .checked_mul(tiles_channels)
-            .and_then(|tiles| tiles.checked_mul(pass.groups.into()))
-            .unwrap_or(u64::MAX);
+        let tiles =
+            tiles_pixels.checked_mul(tiles_channels).and_then(|tiles| tiles.checked_mul(times)).unwrap_or(u64::MAX);
         if pixels >= INDEX_LIMIT || tiles >= INDEX_LIMIT {
             return Err(format!("{tiles} tiles; tiles are counted with 32 bits, so that there may be {INDEX_LIMIT}"));
         }
@@ -56,8 +67,13 @@ impl Tiling {
 }
 
 impl Tiling {
-    /// Divides into tiles of `blocks` blocks, each of rows × columns of output pixels, by `channels` output channels.
-    pub fn of_blocks(pass: &Lowered, [rows, columns]: [u32; 2], blocks: u32, channels: u32) -> Result<Self, String> {
+    /// Divides into tiles of `blocks` blocks, each of rows × columns of output pixels, by `channels`.
+    pub fn of_blocks(
+        pass: &Lowered,
+        [rows, columns]: [u32; 2],
+        blocks: u32,
+        channels: TileChannels,
+    ) -> Result<Self, String> {
         debug_assert!(u64::from(rows.max(columns)) <= ranges::TILE_MARGIN);
         let [_, height, width] = pass.lines.map(|line| u64::from(line.output));
         // A refusal, not an overflow, where the product is beyond 64 bits: the ranges are proved first, but not by us.
