@@ -1,7 +1,7 @@
 //! Host side of `shaders/broadcast.wgsl`.
 
 use super::window::{Taps, Window};
-use super::{Checks, Depth, LONG_SUM, Prices, Recipe, TileChannels, Tiling, is_generic, sum_block};
+use super::{Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, long_in_parts, sum_block};
 use crate::lowered::Lowered;
 use crate::shader::Constant;
 use crate::weights::Packing;
@@ -107,12 +107,7 @@ impl Recipe for Broadcast {
     fn depth(&self, pass: &Lowered, variant: usize, _: Checks) -> Depth {
         let variant = &VARIANTS[variant];
         let depth = Depth::of_channels(pass, &variant.window(pass));
-        let taps: u64 = pass.kernel().into_iter().map(u64::from).product();
-        // There are no registers left for the totals of long sums, so those are split.
-        match sum_block(pass, is_generic(variant.name)) {
-            Some(_) if !is_generic(variant.name) => Depth { longest: (LONG_SUM / taps).max(1) as u32, ..depth },
-            _ => depth,
-        }
+        if is_generic(variant.name) { depth } else { long_in_parts(pass, depth) }
     }
 
     fn unit_cost(&self, pass: &Lowered, variant: usize, prices: &Prices) -> f64 {

@@ -1,7 +1,7 @@
 //! Host side of `shaders/direct.wgsl`.
 
 use super::window::{Taps, Window};
-use super::{Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, sum_block};
+use super::{Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, long_in_parts, sum_block};
 use crate::lowered::Lowered;
 use crate::shader::Constant;
 use crate::weights::Packing;
@@ -82,7 +82,8 @@ impl Recipe for Direct {
             ("ACROSS_GROUPS", variant.across_groups.into()),
         ];
         let generic = is_generic(variant.name);
-        constants.extend(variant.window(pass).constants(pass, generic, sum_block(pass, generic)));
+        let sum_block = sum_block(pass, generic).filter(|_| !variant.across_groups);
+        constants.extend(variant.window(pass).constants(pass, generic, sum_block));
         constants
     }
 
@@ -105,7 +106,9 @@ impl Recipe for Direct {
     }
 
     fn depth(&self, pass: &Lowered, variant: usize, _: Checks) -> Depth {
-        Depth::of_channels(pass, &VARIANTS[variant].window(pass))
+        let variant = &VARIANTS[variant];
+        let depth = Depth::of_channels(pass, &variant.window(pass));
+        if variant.across_groups { long_in_parts(pass, depth) } else { depth }
     }
 
     fn unit_cost(&self, pass: &Lowered, variant: usize, prices: &Prices) -> f64 {

@@ -50,6 +50,15 @@ fn sum_block(pass: &Lowered, generic: bool) -> Option<u64> {
     (pass.quads.is_none() && (generic || pass.sum_length() > LONG_SUM)).then_some(SUM_BLOCK)
 }
 
+/// Where there are no registers left for the totals of long sums, those are split: each part waits in the output.
+fn long_in_parts(pass: &Lowered, depth: Depth) -> Depth {
+    let taps: u64 = pass.kernel().into_iter().map(u64::from).product();
+    match sum_block(pass, false) {
+        Some(_) => Depth { longest: (LONG_SUM / taps).max(1) as u32, ..depth },
+        None => depth,
+    }
+}
+
 /// A GPU program for convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
