@@ -57,7 +57,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         let weight_row = tile.group * params.weight_rows + block * block_rows + slice_row + of_block;
         // Not by the constant, where rows are taken one at a time: an unrolled loop costs compile time and wins nothing.
         for (var i = 0u; i < select(params.kernel_h, TAP_ROWS, WHOLE_H); i += TAP_ROWS) {
-            for (var j = 0u; j < kernel_w(); j += TAP_COLUMNS) {
+            for (var j = 0u; j < select(params.kernel_w, TAP_COLUMNS, WHOLE_W); j += TAP_COLUMNS) {
                 let first_tap = params.weight_offset * 4u + weight_row * position_step + (i * kernel_w() + j) * tap_step;
                 var taps: array<Value, CHANNELS * TAP_ROWS * TAP_COLUMNS>;
                 for (var v = 0u; v < CHANNELS; v++) { // unroll

@@ -70,7 +70,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     for (var c = params.part_begin; c < params.part_end; c++) {
         // Not by the constant, where rows are taken one at a time: an unrolled loop costs compile time and wins nothing.
         for (var i = 0u; i < select(params.kernel_h, TAP_ROWS, WHOLE_H); i += TAP_ROWS) {
-            for (var j = 0u; j < kernel_w(); j += TAP_COLUMNS) {
+            for (var j = 0u; j < select(params.kernel_w, TAP_COLUMNS, WHOLE_W); j += TAP_COLUMNS) {
                 let block_taps = step_taps + i * kernel_w() + j;
                 var taps: array<Values, max(QUADS, 1u) * TAP_ROWS * TAP_COLUMNS>;
                 for (var a = 0u; a < TAP_ROWS; a++) { // unroll

@@ -8,6 +8,7 @@ use crate::weights::Packing;
 
 /// Most input values at a time: AMD's chips have 106 scalar registers, and the window lies there.
 const LIVE: u64 = 40;
+const LIVE_IN_ROW: u64 = 32;
 /// Vector registers for sums and weights, of 256 on AMD's chips.
 const REGISTERS: u32 = 216;
 
@@ -29,7 +30,7 @@ impl Variant {
             _ if is_generic(self.name) => Taps::One,
             // Beside the sums, weights lie in vector registers.
             1 => Taps::Strips { live: LIVE, taps: u64::from((REGISTERS - columns * self.channels) / self.channels) },
-            _ => Taps::Kernel { live: LIVE },
+            _ => Taps::Kernel { live: LIVE, row: LIVE_IN_ROW },
         };
         Window::of(pass, self.pixels, most)
     }

@@ -25,7 +25,7 @@ impl Variant {
             _ if is_generic(self.name) => Taps::One,
             // One row of pixels shares no input between kernel rows, so nothing is lost by taking them in turn.
             Self { pixels: [1, _], channels: 4.., .. } => Taps::Row,
-            _ => Taps::Kernel { live: 64 },
+            _ => Taps::Kernel { live: 64, row: 64 },
         };
         Window::of(pass, self.pixels, most)
     }

@@ -11,8 +11,9 @@ const GENERIC_SUM_CHANNELS: u64 = 16;
 /// What of a kernel a variant may take at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taps {
-    /// Everything, if no more than so many input values are needed at a time.
-    Kernel { live: u64 },
+    /// Everything, if no more than so many input values are needed at a time; of a row of the kernel, for which rows of pixels
+    /// share nothing and are loaded ahead, no more than `row`.
+    Kernel { live: u64, row: u64 },
     /// As `Kernel`, in strips of the block's columns that are narrow enough, and so many taps at most.
     Strips { live: u64, taps: u64 },
     /// A row of the kernel, or a part of it.
@@ -57,10 +58,12 @@ impl Window {
         let (most_live, most_taps) = match most {
             Taps::One => return Self::one_tap(pixels),
             Taps::Strips { live, taps } => (live, taps),
-            Taps::Kernel { .. } | Taps::Row => (MAX_LIVE, MAX_TAPS),
+            Taps::Kernel { row, .. } => (row, MAX_TAPS),
+            Taps::Row => (MAX_LIVE, MAX_TAPS),
         };
         let whole = match most {
-            Taps::Kernel { live } | Taps::Strips { live, .. } => fitting(kernel, live, most_taps),
+            Taps::Kernel { live, .. } if kernel[0] > 1 => fitting(kernel, live, most_taps),
+            Taps::Kernel { .. } | Taps::Strips { .. } => fitting(kernel, most_live, most_taps),
             Taps::Row | Taps::One => None,
         };
         // A row, half a row, a third of it, …; of long rows, and of long strides, no more fits.
@@ -178,7 +181,7 @@ mod tests {
     #[test]
     fn windows_span_taps_and_pixels() {
         let all = |window: Window| (window.taps, window.size, window.needed);
-        let whole = window("c4h30w30o4k3", [6, 8], Taps::Kernel { live: 64 });
+        let whole = window("c4h30w30o4k3", [6, 8], Taps::Kernel { live: 64, row: 64 });
         assert_eq!(all(whole), ([3, 3], [8, 10], [8, 10]));
         let row = window("c4h30w30o4k3", [6, 8], Taps::Row);
         assert_eq!(all(row), ([1, 3], [6, 10], [6, 10]));
@@ -190,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_no_pixel_needs_does_not_count() {
-        assert_eq!(window("c4h30w30o4k1s3", [4, 4], Taps::Kernel { live: 64 }).loads(), 16);
+        assert_eq!(window("c4h30w30o4k1s3", [4, 4], Taps::Kernel { live: 64, row: 64 }).loads(), 16);
         assert_eq!(window("c4h30w30o4k3s5d4", [1, 2], Taps::Row).loads(), 6);
     }
 
@@ -207,16 +210,16 @@ mod tests {
         let five = Taps::Strips { live: 40, taps: 5 };
         assert_eq!(window("c4w3000o4k10s5", [1, 28], five).taps, [1, 5]);
         // Without strips: two at a time, of which nobody needs what lies between.
-        let two = window("c4w3000o4k10s5", [1, 28], Taps::Kernel { live: 64 });
+        let two = window("c4w3000o4k10s5", [1, 28], Taps::Kernel { live: 64, row: 64 });
         assert_eq!((two.taps, two.loads()), ([1, 2], 56));
     }
 
     #[test]
     fn large_blocks_give_way_to_smaller_ones() {
-        assert_eq!(window("c4h30w30o4k7s2", [6, 8], Taps::Kernel { live: 64 }).taps, [1, 7]);
+        assert_eq!(window("c4h30w30o4k7s2", [6, 8], Taps::Kernel { live: 64, row: 64 }).taps, [1, 7]);
         // 49 columns of taps 5 apart: seven of them reach over 38.
-        assert_eq!(window("c4h300w300o4k1x49d1x5", [1, 8], Taps::Kernel { live: 64 }).taps, [1, 7]);
-        assert_eq!(window("c4h300w300o4k1x47d1x5", [1, 8], Taps::Kernel { live: 64 }).taps, [1, 1]);
-        assert_eq!(window("c4h30w30000o4k1x2d1x20000", [1, 8], Taps::Kernel { live: 64 }).taps, [1, 1]);
+        assert_eq!(window("c4h300w300o4k1x49d1x5", [1, 8], Taps::Kernel { live: 64, row: 64 }).taps, [1, 7]);
+        assert_eq!(window("c4h300w300o4k1x47d1x5", [1, 8], Taps::Kernel { live: 64, row: 64 }).taps, [1, 1]);
+        assert_eq!(window("c4h30w30000o4k1x2d1x20000", [1, 8], Taps::Kernel { live: 64, row: 64 }).taps, [1, 1]);
     }
 }
