@@ -51,17 +51,8 @@ impl Prices {
                 workgroups: 32.0,
                 pass: 4e6,
             },
-            AdapterClass::Discrete => Self {
-                load: 3.0,
-                scattered: 4.0,
-                uniform: 5.0,
-                neighbours: 3.0,
-                carry: 0.0,
-                shared: 0.3,
-                gather: 4.0,
-                workgroups: 256.0,
-                pass: 2e7,
-            },
+            // More of everything, and the same for what is measured in multiply-adds.
+            AdapterClass::Discrete => Self { workgroups: 256.0, pass: 2e7, ..Self::of(AdapterClass::Integrated) },
         }
     }
 }

@@ -61,10 +61,10 @@ impl Window {
             Taps::Kernel { row, .. } => (row, MAX_TAPS),
             Taps::Row => (MAX_LIVE, MAX_TAPS),
         };
+        // Of one row, the whole kernel is the first part below.
         let whole = match most {
-            Taps::Kernel { live, .. } if kernel[0] > 1 => fitting(kernel, live, most_taps),
-            Taps::Kernel { .. } | Taps::Strips { .. } => fitting(kernel, most_live, most_taps),
-            Taps::Row | Taps::One => None,
+            Taps::Kernel { live, .. } | Taps::Strips { live, .. } if kernel[0] > 1 => fitting(kernel, live, most_taps),
+            _ => None,
         };
         // A row, half a row, a third of it, …; of long rows, and of long strides, no more fits.
         let mut parts = (1..=kernel[1]).filter(|parts| kernel[1].is_multiple_of(*parts));
