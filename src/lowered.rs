@@ -15,8 +15,9 @@ use crate::conv::PaddingMode;
 use crate::dtype::DType;
 use crate::epilogue::Epilogue;
 use crate::layout::{Layout, WeightLayout};
+use crate::parameters::Op;
 use crate::prepare::{Prepare, Regrouping, Sampling};
-use crate::problem::{Axis, Op, Problem, greatest_common_divisor};
+use crate::problem::{Axis, Problem, greatest_common_divisor};
 use crate::ranges::INDEX_LIMIT;
 use crate::shape::MAX_AXES;
 

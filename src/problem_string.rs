@@ -35,7 +35,8 @@ use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Error, Result};
 use crate::integers::Integers;
 use crate::layout::{Layout, WeightLayout};
-use crate::problem::{AnyPadding, Op, PaddingName, Parameters, Problem};
+use crate::parameters::{AnyPadding, Op, Parameters};
+use crate::problem::{PaddingName, Problem};
 use crate::shape::MAX_AXES;
 
 impl fmt::Display for Problem {

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::integers::Quantization;
-use crate::problem::{Op, Problem};
+use crate::parameters::Op;
+use crate::problem::Problem;
 
 /// Host data of one convolution, each slice row-major (see [`Problem`] for the shapes).
 #[derive(Debug, Clone, Copy, Default)]

@@ -10,8 +10,9 @@ use crate::integers::{Integers, Quantization};
 use crate::kernels::pack_source;
 use crate::layout::WeightLayout;
 use crate::lowered::{self, Lowered};
+use crate::parameters::Op;
 use crate::pipelines::Layout;
-use crate::problem::{Op, Problem};
+use crate::problem::Problem;
 use crate::shape::Shape;
 use crate::tensors::{Needs, Tensors, check_length, check_presence, check_quantization};
 

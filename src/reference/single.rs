@@ -3,7 +3,8 @@
 use super::deform::{Plane, Uncertain, position};
 use super::{finish, finish_uncertain, size};
 use crate::conv::PaddingMode;
-use crate::problem::{Axis, Op, Problem};
+use crate::parameters::Op;
+use crate::problem::{Axis, Problem};
 use crate::tensors::Tensors;
 
 /// Value and bound of the output at `index` of the row-major output.
