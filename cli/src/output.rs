@@ -1,15 +1,20 @@
 //! What the program leaves behind: files that are whole or not there, and text on standard output.
 
-use std::fs::Permissions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
-/// Writes a file under another name beside it, then renames: whoever looks sees the old file or the whole new one.
+/// Writes a file under another name beside it, then renames: whoever looks sees the old file or the whole new one. A link
+/// stays one, and what is no file (a pipe, a device such as /dev/null) is written to: a rename would put a file in its place.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let attempt = || -> io::Result<()> {
+        let path = &path.canonicalize().unwrap_or_else(|_| path.into());
+        if path.metadata().is_ok_and(|there| !there.is_file()) {
+            return OpenOptions::new().write(true).open(path)?.write_all(bytes);
+        }
         let mut builder = tempfile::Builder::new();
         let permissions = new_file_permissions();
         if let Some(permissions) = permissions {
@@ -188,6 +193,28 @@ mod tests {
         assert!(write_file(&nowhere, b"x").unwrap_err().to_string().contains("b.bin"));
         assert!(check_writable(&nowhere).is_err() && check_writable(folder.path()).is_err());
         assert!(check_writable(&path).is_ok());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn links_and_pipes_stay_what_they_are() {
+        use std::os::unix::fs::{FileTypeExt as _, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link, pipe] = ["file", "link", "pipe"].map(|name| folder.path().join(name));
+        std::fs::write(&file, b"old").unwrap();
+        symlink(&file, &link).unwrap();
+        write_file(&link, b"new").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+        assert_eq!(std::fs::read_link(&link).unwrap(), file);
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::read(pipe).unwrap()
+        });
+        write_file(&pipe, b"through").unwrap();
+        // Were it a file now, the reader of the pipe would wait for ever.
+        assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(reader.join().unwrap(), b"through");
     }
 
     #[test]
