@@ -16,6 +16,8 @@ const STRIP: u32 = 8u;
 const STRIP_WINDOW: u32 = 10u;
 const STRIP_KEPT: u32 = 2u;
 
+// Rows of the window from one row of the taps to the next.
+const TAP_STEP_H: u32 = select(DILATION_H, 1u, CHANNEL_TAPS);
 const ACCUMULATORS: u32 = CHANNELS * ROWS * COLUMNS;
 
 @compute @workgroup_size(LANES)
@@ -35,6 +37,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     // Weights of one position along K, and of a channel's next tap, are so far apart. Channels beyond the last read the last.
     let position_step = (params.group_out + 3u) / 4u * 4u;
     let tap_step = params.channel_block * position_step;
+    let tap_row_step = select(kernel_w() * tap_step, position_step, CHANNEL_TAPS);
     var columns: array<u32, CHANNELS>;
     for (var v = 0u; v < CHANNELS; v++) { // unroll
         columns[v] = min(first_channel + v * LANES, position_step - 1u);
@@ -45,7 +48,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     var sums: array<Sum, ACCUMULATORS>;
     var totals: array<Sum, ACCUMULATORS>;
     var summed = 0u;
-    for (var c = params.part_begin; c < params.part_end; c++) {
+    for (var c = params.part_begin; c < params.part_end; c += STEP_CHANNELS) {
         var channel = c;
         var slice_row = 0u;
         if SLICES {
@@ -56,14 +59,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         let block = channel / params.channel_block;
         let weight_row = tile.group * params.weight_rows + block * block_rows + slice_row + of_block;
         // Not by the constant, where rows are taken one at a time: an unrolled loop costs compile time and wins nothing.
-        for (var i = 0u; i < select(params.kernel_h, TAP_ROWS, WHOLE_H); i += TAP_ROWS) {
+        for (var i = 0u; i < select(params.kernel_h, TAP_ROWS, WHOLE_H || CHANNEL_TAPS); i += TAP_ROWS) {
             for (var j = 0u; j < select(params.kernel_w, TAP_COLUMNS, WHOLE_W); j += TAP_COLUMNS) {
                 let first_tap = params.weight_offset * 4u + weight_row * position_step + (i * kernel_w() + j) * tap_step;
                 var taps: array<Value, CHANNELS * TAP_ROWS * TAP_COLUMNS>;
                 for (var v = 0u; v < CHANNELS; v++) { // unroll
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                         for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
-                            let at = first_tap + (a * kernel_w() + b) * tap_step + columns[v];
+                            let at = first_tap + a * tap_row_step + b * tap_step + columns[v];
                             taps[(v * TAP_ROWS + a) * TAP_COLUMNS + b] = load_weight(at);
                         }
                     }
@@ -82,8 +85,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                     for (var strip = 0u; strip < STRIPS; strip++) { // unroll
                         for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                             if y < REUSE_ROWS || a + REUSE_TAPS >= TAP_ROWS {
-                                let at_row = source_row(walk.slice, top, y, i, a);
-                                let row = walk.at + u32(max(at_row, 0)) * params.in_row;
+                                let at_row = source_row(walk.slice, top, y, i, select(a, 0u, CHANNEL_TAPS));
+                                let from_channel = select(0u, a * params.in_channel, CHANNEL_TAPS);
+                                let row = walk.at + from_channel + existing(at_row) * params.in_row;
                                 for (var w = 0u; w < STRIP_WINDOW; w++) { // unroll
                                     if strip == 0u || w >= STRIP_KEPT {
                                         let q = strip * (STRIP * STEP_W) + w;
@@ -91,10 +95,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                                         if WHOLE_W {
                                             at_column = source_column(left, q, j);
                                         }
-                                        // In place of a zero, some element that exists is loaded: indices stay in range.
-                                        let loaded = read_input(row + input_column(u32(max(at_column, 0))));
+                                        let loaded = read_input(row + input_column(existing(at_column)));
                                         let inside = (at_row >= 0) & (at_column >= 0);
-                                        let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + q;
+                                        let at = (y * STEP_H + a * TAP_STEP_H) * WINDOW_W + q;
                                         window[at] = select(loaded, select(Value(), loaded, inside), ZEROS);
                                     }
                                 }
@@ -106,7 +109,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                                 var sum = sums[(v * ROWS + y) * COLUMNS + x];
                                 for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                                     for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
-                                        let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + x * STEP_W + b * DILATION_W;
+                                        let at = (y * STEP_H + a * TAP_STEP_H) * WINDOW_W + x * STEP_W + b * DILATION_W;
                                         sum = fma(window[at], taps[(v * TAP_ROWS + a) * TAP_COLUMNS + b], sum);
                                     }
                                 }
@@ -139,12 +142,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         let out_channel = tile.group * params.group_out + channel;
         let of_channel = load_channel(out_channel);
         let out_plane = output_plane(plane, out_channel);
-        let live = tile.live & (channel < params.group_out);
         for (var y = 0u; y < ROWS; y++) { // unroll
+            // Ahead of the stores: compilers do not merge loads across conditions.
+            let out_row = out_plane + (first_y + y) * params.out_row + output_column(first_x);
+            let exists = tile.live & (channel < params.group_out) & (first_y + y < params.out_height);
+            let count = select(0u, params.out_width - first_x, exists);
             for (var x = 0u; x < COLUMNS; x++) { // unroll
-                if live & (first_y + y < params.out_height) & (first_x + x < params.out_width) {
+                if x < count {
                     let sum = totals[(v * ROWS + y) * COLUMNS + x] + sums[(v * ROWS + y) * COLUMNS + x];
-                    store(sum, of_channel, out_plane + (first_y + y) * params.out_row + output_column(first_x + x));
+                    store(sum, of_channel, out_row + output_column(x));
                 }
             }
         }

@@ -160,6 +160,11 @@ fn tile_at(index: u32, groups: u32) -> Tile {
     return tile;
 }
 
+// n / d for n < d + 128, without the integer division that GPUs emulate: this runs in every invocation.
+fn small_quotient(n: u32, d: u32) -> u32 {
+    return select(u32((f32(n) + 0.5) / f32(d)), u32(n >= d), d > 128u);
+}
+
 // The padding rule along one axis: where the element at `position` (which counts from the image's first element and may
 // lie outside) comes from; negative for a zero. Positions that no output needs give some element of the image. Without
 // branches: with GENERIC there would be one for each element of an unrolled block, and some compilers drown in them.

@@ -16,11 +16,6 @@ const ACROSS_GROUPS: bool = false;
 
 const ACCUMULATORS: u32 = CHANNELS * ROWS * COLUMNS;
 
-// n / d for n < d + 128, without the integer division that GPUs emulate: this runs in every invocation.
-fn small_quotient(n: u32, d: u32) -> u32 {
-    return select(u32((f32(n) + 0.5) / f32(d)), u32(n >= d), d > 128u);
-}
-
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) local: vec3u) {
     let tile = tile_at(tile_index(workgroup), select(groups(), 1u, ACROSS_GROUPS));
@@ -94,13 +89,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                         if y < REUSE_ROWS || a + REUSE_TAPS >= TAP_ROWS {
                             let at_row = source_row(walk.slice, top, y, i, a);
-                            let row = walk.at + u32(max(at_row, 0)) * params.in_row;
+                            let row = walk.at + existing(at_row) * params.in_row;
                             for (var q = 0u; q < WINDOW_W; q++) { // unroll
                                 if !WHOLE_W {
                                     at_column[q] = source_column(left, q, j);
                                 }
                                 // In place of a zero, some element that exists is loaded: every index stays in range.
-                                let loaded = read_input(row + input_column(u32(max(at_column[q], 0))));
+                                let loaded = read_input(row + input_column(existing(at_column[q])));
                                 let inside = (at_row >= 0) & (at_column[q] >= 0);
                                 let at = (y * STEP_H + a * DILATION_H) * WINDOW_W + q;
                                 window[at] = select(loaded, select(Value(), loaded, inside), ZEROS);

@@ -1,40 +1,11 @@
 // pack: rearranges a weight into the layout that a kernel reads, one pass of the problem at a time. One invocation writes one
-// vector of four numbers; what lies beyond the weight's channels becomes 0. Behind `pack_words.wgsl`, `pack_halves.wgsl` or
+// vector of four numbers; what lies beyond the weight's channels becomes 0. Behind `pack_params.wgsl` and `pack_words.wgsl`, `pack_halves.wgsl` or
 // `pack_quads.wgsl`, which declare the two tensors.
 
 // 0 oihw: (group, channel, K). 1 blocked4: (group, block of four channels, K, 4). 2 kmajor: (group, block of input
 // channels, tap, channel of the block, channels rounded up to 4), each group filled up to `rows` positions along K.
 const PACKING: u32 = 1u;
 
-struct Pack {
-    groups: u32,
-    group_out: u32,
-    // Input channels of a group, and taps along slices, rows and columns.
-    channels: u32,
-    kernel_d: u32,
-    kernel_h: u32,
-    kernel_w: u32,
-    // Where the weight lies: its first element, and from one group, output channel, input channel and tap to the next.
-    first: u32,
-    group_step: u32,
-    output_step: u32,
-    input_step: u32,
-    slice_step: i32,
-    row_step: i32,
-    column_step: i32,
-    // The vectors of this pass: the first one, and how many.
-    first_vector: u32,
-    vectors: u32,
-    grid_width: u32,
-    // The order of K in kmajor.
-    channel_block: u32,
-    rows: u32,
-    // Of 8-bit integers, whose channels are counted by fours above: channels of a group, and from one to the next.
-    single_channels: u32,
-    single_step: u32,
-}
-
-@group(0) @binding(0) var<uniform> pack: Pack;
 const THREADS: u32 = 64u;
 
 @compute @workgroup_size(THREADS)

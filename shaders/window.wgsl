@@ -3,7 +3,9 @@
 // Taps are taken in blocks of TAP_ROWS × TAP_COLUMNS. The window is the input that one channel's block of taps needs: it is
 // loaded once, and all pixels, taps and channels of an invocation's block share it.
 
-// Of the kernel at once: all rows or one; all columns or a part that divides them.
+// Of the kernel at once: all rows or one; all columns or a part that divides them. With CHANNEL_TAPS (broadcast alone) the
+// kernel is 1×1, and what is called rows of taps are so many input channels.
+const CHANNEL_TAPS: bool = false;
 const TAP_ROWS: u32 = 3u;
 const TAP_COLUMNS: u32 = 3u;
 // The stretch of the image that the block needs along an axis, (pixels - 1) · stride + (taps - 1) · dilation + 1 long; of a
@@ -15,6 +17,8 @@ const REUSE_ROWS: u32 = 1u;
 const REUSE_TAPS: u32 = 1u;
 // Whether an element may be a zero of the padding.
 const ZEROS: bool = true;
+// Whether every element that a block touches is one of the image: no padding, and no tile reaches over an edge.
+const INSIDE: bool = false;
 // Steps along a sum that are added up on their own before they join the total, or 0: keeps rounding small where K is large.
 const SUM_CHANNELS: u32 = 0u;
 
@@ -22,13 +26,20 @@ const SUM_CHANNELS: u32 = 0u;
 const WHOLE_H: bool = !GENERIC && TAP_ROWS == KERNEL_H;
 const WHOLE_W: bool = !GENERIC && TAP_COLUMNS == KERNEL_W;
 const STRETCH_W: bool = WHOLE_W || TAP_COLUMNS > 1u;
-const STEP_H: u32 = select(1u, STRIDE_H, WHOLE_H);
+const STEP_H: u32 = select(select(1u, STRIDE_H, WHOLE_H), TAP_ROWS, CHANNEL_TAPS);
 const STEP_W: u32 = select(1u, STRIDE_W, STRETCH_W);
+
+// Input channels of a step along a sum.
+const STEP_CHANNELS: u32 = select(1u, TAP_ROWS, CHANNEL_TAPS);
 
 // Row of the image (negative for a zero) for row y of the pixels and row a of the taps from (i, j) on, and column of the
 // image for the window's column q. In a slice that is padding (negative) every row is.
 fn source_row(slice: i32, top: i32, y: u32, i: u32, a: u32) -> i32 {
-    let row = source(top + i32(y * stride_h() + (i + a) * dilation_h()), params.in_height);
+    let position = top + i32(y * stride_h() + (i + a) * dilation_h());
+    if INSIDE {
+        return position;
+    }
+    let row = source(position, params.in_height);
     if SLICES {
         return select(row, -1, slice < 0);
     }
@@ -36,7 +47,19 @@ fn source_row(slice: i32, top: i32, y: u32, i: u32, a: u32) -> i32 {
 }
 
 fn source_column(left: i32, q: u32, j: u32) -> i32 {
-    return source(left + i32(select(q * stride_w(), q, STRETCH_W) + j * dilation_w()), params.in_width);
+    let position = left + i32(select(q * stride_w(), q, STRETCH_W) + j * dilation_w());
+    if INSIDE {
+        return position;
+    }
+    return source(position, params.in_width);
+}
+
+// The row or column that is loaded: in place of a zero some element that exists, so that every index stays in range.
+fn existing(position: i32) -> u32 {
+    if INSIDE {
+        return u32(position);
+    }
+    return u32(max(position, 0));
 }
 
 // The way along a sum: a step is a slice of the kernel in an input channel of the group.
@@ -83,6 +106,6 @@ fn next_step(walk: ptr<function, Walk>) {
         (*walk).channel += select(0u, 1u, next);
         find_slice(walk);
     } else {
-        (*walk).at += params.in_channel;
+        (*walk).at += STEP_CHANNELS * params.in_channel;
     }
 }

@@ -480,7 +480,8 @@ impl Offsets {
             Block::Convolution(params) => {
                 let [output, residual] = [self.output, self.residual].map(|offset| offset + params.first_output);
                 let (input_offset, output_offset, residual_offset) = match program.role {
-                    Role::Prepare => (self.sources[0], 0, 0),
+                    // Of such a program it counts inputs.
+                    Role::Prepare => (self.sources[0] + params.first_output, 0, 0),
                     Role::Reduce | Role::Requantize => (0, output, residual),
                     // Behind the sums of products.
                     Role::Windows => (0, params.output_offset, 0),

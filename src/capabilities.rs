@@ -23,7 +23,13 @@ pub struct Capabilities {
     pub max_loop_rounds: u64,
     /// Whether shaders can read and write 16-bit floats as they are (`SHADER_F16`); without, they do so two at a time.
     pub shader_f16: bool,
+    /// Bytes of workspace that a plan may take in order to be fast: Winograd's algorithm goes through images in strips
+    /// that keep to it, as far as a single row of tiles does.
+    pub max_workspace: u64,
 }
+
+/// What a plan may take unless somebody says otherwise: 256 MiB.
+const MAX_WORKSPACE: u64 = 1 << 28;
 
 impl Capabilities {
     /// What `device` can do.
@@ -35,7 +41,13 @@ impl Capabilities {
             _ => AdapterClass::Integrated,
         };
         let shader_f16 = device.features().contains(wgpu::Features::SHADER_F16);
-        Self { class, limits: device.limits(), max_loop_rounds: loop_rounds(&info.name), shader_f16 }
+        Self {
+            class,
+            limits: device.limits(),
+            max_loop_rounds: loop_rounds(&info.name),
+            shader_f16,
+            max_workspace: MAX_WORKSPACE,
+        }
     }
 
     /// The limits that every WebGPU device has, on a discrete GPU: for looking at plans and shaders without an adapter.
@@ -45,6 +57,7 @@ impl Capabilities {
             limits: wgpu::Limits::default(),
             max_loop_rounds: u64::MAX,
             shader_f16: false,
+            max_workspace: MAX_WORKSPACE,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
+use crate::accuracy::Accuracy;
 use crate::bind::{Buffers, check_usage};
 use crate::capabilities::{AdapterClass, Capabilities};
 use crate::dtype::DType;
@@ -25,9 +26,13 @@ use crate::weights::{WeightData, Weights};
 pub struct EngineOptions {
     /// Whether shaders run with wgpu's bounds checks. Default: trusted, without.
     pub checks: Checks,
+    /// What kernels may do with the numbers. Default: Winograd's algorithm.
+    pub accuracy: Accuracy,
     /// Most multiply-adds (tails included) in one segment of a plan; see [`Plan::segments`]. Default: by the class of the
     /// adapter, so that one segment takes a fraction of a second.
     pub max_segment_macs: Option<u64>,
+    /// Bytes of workspace that a plan may take in order to be fast; see [`Capabilities::max_workspace`]. Default: 256 MiB.
+    pub max_workspace: Option<u64>,
     /// What was learned by tuning ([`Engine::tune`]); entries for other devices have no effect. Default: nothing.
     pub tuning: Tuning,
     /// Whether shaders use 16-bit floats where the device has `SHADER_F16`. Default true; without, they read and write them two
@@ -67,6 +72,18 @@ impl EngineOptions {
     #[must_use]
     pub fn checks(self, checks: Checks) -> Self {
         Self { checks, ..self }
+    }
+
+    /// Sets [`accuracy`](Self::accuracy).
+    #[must_use]
+    pub fn accuracy(self, accuracy: Accuracy) -> Self {
+        Self { accuracy, ..self }
+    }
+
+    /// Sets [`max_workspace`](Self::max_workspace).
+    #[must_use]
+    pub fn max_workspace(self, bytes: u64) -> Self {
+        Self { max_workspace: Some(bytes), ..self }
     }
 
     /// Sets [`max_segment_macs`](Self::max_segment_macs).
@@ -121,6 +138,7 @@ impl Engine {
     /// An engine with these options.
     pub fn with_options(device: &wgpu::Device, queue: &wgpu::Queue, options: EngineOptions) -> Self {
         let mut capabilities = Capabilities::of(device);
+        capabilities.max_workspace = options.max_workspace.unwrap_or(capabilities.max_workspace);
         capabilities.shader_f16 &= options.shader_f16.unwrap_or(true);
         let engine = Self(Arc::new(Inner {
             device: device.clone(),
@@ -191,6 +209,12 @@ impl Engine {
         self.0.pipelines.count()
     }
 
+    /// Forgets every compiled pipeline, for programs that meet ever new shapes. Plans and bound convolutions keep theirs; a new
+    /// plan compiles again what it needs.
+    pub fn forget_pipelines(&self) {
+        self.pipelines().clear();
+    }
+
     /// The data of [`EngineOptions::pipeline_cache`], to be stored and given back at the next start; `None` without a cache,
     /// or where the backend gives none.
     pub fn pipeline_cache_data(&self) -> Option<Vec<u8>> {
@@ -202,7 +226,7 @@ impl Engine {
     /// # Errors
     /// As [`select`](crate::select).
     pub fn select(&self, problem: &Problem, options: &PlanOptions) -> Result<Selection> {
-        let options = self.with_checks(options);
+        let options = self.completed(options);
         select_for(problem, self.capabilities(), &options, None, self.learned(problem, &options))
     }
 
@@ -218,7 +242,7 @@ impl Engine {
         options: &PlanOptions,
     ) -> impl Future<Output = Result<Plan>> + wgpu::WasmNotSend + use<> {
         let selection = self.select(problem, options);
-        self.start_plan(problem, &self.with_checks(options), selection)
+        self.start_plan(problem, &self.completed(options), selection)
     }
 
     /// As [`Engine::plan`], only among the kernels that read the packing that `weights` has: for a new input size without a
@@ -233,7 +257,7 @@ impl Engine {
         options: &PlanOptions,
     ) -> impl Future<Output = Result<Plan>> + wgpu::WasmNotSend + use<> {
         let packing = weights.packing();
-        let options = self.with_checks(options);
+        let options = self.completed(options);
         let selection = weights.check(self, problem, packing).and_then(|()| {
             let learned = self.learned(problem, &options);
             select_for(problem, self.capabilities(), &options, Some(packing), learned)
@@ -241,9 +265,13 @@ impl Engine {
         self.start_plan(problem, &options, selection)
     }
 
-    /// The options with the engine's own mode where the caller left it open.
-    fn with_checks(&self, options: &PlanOptions) -> PlanOptions {
-        PlanOptions { checks: Some(options.checks.unwrap_or(self.0.options.checks)), ..options.clone() }
+    /// The options with the engine's own mode and accuracy where the caller left them open.
+    fn completed(&self, options: &PlanOptions) -> PlanOptions {
+        PlanOptions {
+            checks: Some(options.checks.unwrap_or(self.0.options.checks)),
+            accuracy: Some(options.accuracy.unwrap_or(self.0.options.accuracy)),
+            ..options.clone()
+        }
     }
 
     fn start_plan(

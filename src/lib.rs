@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+mod accuracy;
 mod bind;
 mod capabilities;
 #[cfg(feature = "context")]
@@ -33,7 +34,9 @@ mod timer;
 mod tune;
 mod tuning_file;
 mod weights;
+mod winograd;
 
+pub use accuracy::{Accuracy, Rounding};
 pub use bind::{Bound, Buffers};
 pub use capabilities::{AdapterClass, Capabilities};
 #[cfg(feature = "context")]

@@ -20,6 +20,7 @@ use crate::prepare::{Prepare, Regrouping, Sampling};
 use crate::problem::{Axis, Problem, greatest_common_divisor};
 use crate::ranges::INDEX_LIMIT;
 use crate::shape::MAX_AXES;
+use crate::winograd::OutputTransform;
 
 /// Most passes of a problem: each is a dispatch with parameters of its own.
 pub(crate) const MAX_PASSES: u64 = 4096;
@@ -134,6 +135,8 @@ pub(crate) struct Lowered {
     pub same_weight: bool,
     /// What writes its input first.
     pub prepare: Option<Prepare>,
+    /// What makes outputs of its sums, which are products of Winograd's algorithm.
+    pub winograd: Option<OutputTransform>,
     /// Elements of whole tensors (of the input as kernels read it).
     pub input_len: u64,
     pub output_len: u64,
@@ -198,6 +201,11 @@ impl Lowered {
     /// Bytes of an element of the input or the packed weight as kernels read it.
     pub fn element_size(&self) -> u64 {
         if self.quads.is_some() { 4 } else { self.dtype.size() }
+    }
+
+    /// Bytes of an element of the output.
+    pub fn output_element_size(&self) -> u64 {
+        self.winograd.map_or(self.element_size(), |transform| transform.dtype.size())
     }
 
     /// Distances of the partial sums of this pass in a workspace: dense.
@@ -350,6 +358,7 @@ fn with_axes_in_order(problem: &Problem, phases: [Phase; MAX_AXES]) -> Lowered {
         weight,
         same_weight: false,
         prepare: None,
+        winograd: None,
         input_len: problem.input_len(),
         output_len: problem.output_len(),
         weight_len: problem.weight_len(),

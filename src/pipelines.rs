@@ -27,6 +27,11 @@ impl Pipelines {
     pub fn count(&self) -> usize {
         lock(&self.0).len()
     }
+
+    /// Forgets all of them.
+    pub fn clear(&self) {
+        lock(&self.0).clear();
+    }
 }
 
 /// Locked while its pipeline is compiled, so that threads that want the same one wait instead of compiling it again.

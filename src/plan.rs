@@ -4,16 +4,17 @@ use std::fmt::Write;
 use std::future::Future;
 use std::sync::Arc;
 
+use crate::accuracy::Rounding;
 use crate::bind::{Bound, Buffers};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::Pending;
 use crate::kernels::{
     Access, Aliasing, Build, Checks, Choice, Depth, INTEGERS_WORKGROUP, Kernel, Part, REDUCE_WORKGROUP, Storage,
-    Tiling, reduce_source, requantize_params, requantize_source, requantize_workgroups, window_params,
-    window_sums_source, windows,
+    Tiling, output_transform_source, reduce_source, requantize_params, requantize_source, requantize_workgroups,
+    window_params, window_sums_source, windows,
 };
-use crate::lowered::{self, Lowered};
+use crate::lowered::Lowered;
 use crate::params::{Block, Params, SampleParams};
 use crate::pipelines::Layout;
 use crate::prepare::Prepare;
@@ -64,7 +65,7 @@ pub(crate) enum Role {
     Convolve,
     /// From the input, prepared or not, to the workspace: partial sums, which several workgroups share.
     ConvolvePartially,
-    /// From the workspace to the output: adds them up.
+    /// From the workspace to the output: adds them up, or makes outputs of Winograd's products.
     Reduce,
     /// From the prepared input to the workspace, behind the sums of products: sums of windows of 8-bit integers.
     Windows,
@@ -128,7 +129,7 @@ impl Plan {
             problem: problem.to_string(),
             refusal,
         };
-        let all = lowered::passes(&problem).map_err(refused)?;
+        let all = choice.passes(&problem, engine.capabilities()).map_err(refused)?;
         let offsets: Vec<u64> = choice.packing().offsets(&all).collect();
         let with_outputs = all.into_iter().zip(offsets).filter(|(pass, _)| pass.outputs() > 0);
         let (passes, offsets): (Vec<Lowered>, Vec<u64>) = with_outputs.unzip();
@@ -195,6 +196,12 @@ impl Plan {
                 let source = requantize_source(&plan.problem, integers)?;
                 let pipeline = plan.integer_pipeline(source, "wgpu-conv: requantize");
                 pending.push((pipeline, Role::Requantize, (number, Block::Convolution(params), segments, build)));
+            } else if let Some(transform) = &pass.winograd {
+                let convolution = transform.convolution(pass);
+                let params = transform.params(Params::new(&convolution, &tiling, 0, false));
+                let segments = whole(transform.workgroups(pass))?;
+                let pipeline = plan.reduce_pipeline(number, Access::Separate)?;
+                pending.push((pipeline, Role::Reduce, (number, Block::Convolution(params), segments, build)));
             } else if partial {
                 let segments = whole(pass.outputs().div_ceil(REDUCE_WORKGROUP))?;
                 let pipeline = plan.reduce_pipeline(number, Access::Separate)?;
@@ -225,6 +232,13 @@ impl Plan {
     /// The variant chosen.
     pub fn variant(&self) -> &'static str {
         self.choice.name()
+    }
+
+    /// How it arrives at its results, for the error bound of [`reference::convolve_as`].
+    ///
+    /// [`reference::convolve_as`]: crate::reference::convolve_as
+    pub fn rounding(&self) -> Rounding {
+        self.choice.rounding()
     }
 
     /// Whether its shaders are checked.
@@ -336,8 +350,11 @@ impl Plan {
     /// The pipeline that adds up partial sums of a pass, for this kind of access to the residual.
     pub(crate) fn reduce_pipeline(&self, pass: usize, residual: Access) -> Result<Pending<wgpu::ComputePipeline>> {
         let pass = &self.passes[pass];
-        let storage = Storage::of(pass.dtype, self.engine.capabilities().shader_f16);
-        let source = reduce_source(pass, residual, storage)?;
+        let shader_f16 = self.engine.capabilities().shader_f16;
+        let source = match pass.winograd {
+            Some(_) => output_transform_source(pass, residual, shader_f16)?,
+            None => reduce_source(pass, residual, Storage::of(pass.dtype, shader_f16))?,
+        };
         let layout = Layout::Convolution(Aliasing { input: Access::Separate, residual });
         Ok(self.engine.pipeline(source, self.checks, layout, "wgpu-conv: reduce"))
     }
@@ -351,7 +368,8 @@ impl Plan {
     /// that it writes to, and writes to binding 5.
     fn prepare_pipeline(&self, prepare: &Prepare) -> Result<Pending<wgpu::ComputePipeline>> {
         let layout = Layout::Convolution(Aliasing::default());
-        Ok(self.engine.pipeline(prepare.source()?, self.checks, layout, prepare.label()))
+        let source = prepare.source(self.engine.capabilities().shader_f16)?;
+        Ok(self.engine.pipeline(source, self.checks, layout, prepare.label()))
     }
 
     /// The pipeline of a pass.
@@ -361,6 +379,7 @@ impl Plan {
             Kernel::Direct => "wgpu-conv: direct",
             Kernel::Broadcast => "wgpu-conv: broadcast",
             Kernel::Tiled => "wgpu-conv: tiled",
+            Kernel::Winograd => "wgpu-conv: winograd",
         };
         Ok(self.engine.pipeline(source, self.checks, Layout::Convolution(build.aliasing), label))
     }

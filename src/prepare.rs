@@ -4,11 +4,12 @@
 use crate::conv::PaddingMode;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::kernels::{INTEGERS_WORKGROUP, Storage, quads_source};
+use crate::kernels::{INTEGERS_WORKGROUP, Storage, input_transform_source, quads_source};
 use crate::lowered::{Line, Steps};
 use crate::params::{Block, Params, SampleParams};
 use crate::ranges;
 use crate::shader::Source;
+use crate::winograd::InputTransform;
 
 /// How the input of a pass comes to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,6 +18,8 @@ pub(crate) enum Prepare {
     Sample(Sampling),
     /// Words of four 8-bit integers.
     Quads(Regrouping),
+    /// The transformed tiles of Winograd's algorithm.
+    Winograd(InputTransform),
 }
 
 impl Prepare {
@@ -25,6 +28,7 @@ impl Prepare {
         match self {
             Self::Sample(_) => "the sampled input",
             Self::Quads(_) => "the rearranged input",
+            Self::Winograd(_) => "the transformed input",
         }
     }
 
@@ -33,13 +37,14 @@ impl Prepare {
         match self {
             Self::Sample(sampling) => sampling.samples().saturating_mul(4),
             Self::Quads(regrouping) => regrouping.words().saturating_mul(4),
+            Self::Winograd(transform) => transform.numbers().saturating_mul(4),
         }
     }
 
     /// How kernels read what it writes.
     pub fn storage(&self) -> Storage {
         match self {
-            Self::Sample(_) => Storage::Words,
+            Self::Sample(_) | Self::Winograd(_) => Storage::Words,
             Self::Quads(_) => Storage::Quads,
         }
     }
@@ -54,6 +59,9 @@ impl Prepare {
                 vec![("the input", input), ("the offset", offset), ("the mask", mask)]
             }
             Self::Quads(regrouping) => vec![("the input", regrouping.length)],
+            Self::Winograd(transform) => {
+                vec![("the input", transform.length.saturating_mul(transform.dtype.size()))]
+            }
         }
     }
 
@@ -62,14 +70,16 @@ impl Prepare {
         match self {
             Self::Sample(sampling) => sampling.items().div_ceil(SAMPLE_WORKGROUP),
             Self::Quads(regrouping) => regrouping.words().div_ceil(INTEGERS_WORKGROUP),
+            Self::Winograd(transform) => transform.workgroups(),
         }
     }
 
-    /// Its WGSL, a whole module.
-    pub fn source(&self) -> Result<String> {
+    /// Its WGSL, a whole module, for a device that can have 16-bit floats in shaders or cannot.
+    pub fn source(&self, shader_f16: bool) -> Result<String> {
         match self {
             Self::Sample(sampling) => sampling.source(),
             Self::Quads(regrouping) => quads_source(regrouping.dtype),
+            Self::Winograd(transform) => input_transform_source(transform, shader_f16),
         }
     }
 
@@ -78,6 +88,7 @@ impl Prepare {
         match self {
             Self::Sample(sampling) => Block::Sample(sampling.params()),
             Self::Quads(regrouping) => Block::Convolution(regrouping.params()),
+            Self::Winograd(transform) => Block::Convolution(transform.params()),
         }
     }
 
@@ -85,6 +96,7 @@ impl Prepare {
         match self {
             Self::Sample(_) => "wgpu-conv: sample",
             Self::Quads(_) => "wgpu-conv: rearrange integers",
+            Self::Winograd(_) => "wgpu-conv: transform the input",
         }
     }
 
@@ -93,6 +105,7 @@ impl Prepare {
         match self {
             Self::Sample(sampling) => sampling.prove(),
             Self::Quads(regrouping) => regrouping.prove(),
+            Self::Winograd(transform) => transform.prove(),
         }
     }
 }

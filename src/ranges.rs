@@ -3,7 +3,8 @@
 //! Kernels run without bounds checks, so what they index is settled here, once, for all of them. The claims:
 //!
 //! 1. Tensors have fewer than 2^31 elements, so an element's index plus an offset below 2^31 fits `u32`.
-//! 2. A kernel reads the input only where the padding rule gave a row and a column of the image, or at the first element;
+//! 2. A kernel reads the input only where the padding rule gave a row and a column of the image, or at the first element
+//!    (or, with `INSIDE`, where the host has shown that every position is one of the image: `kernels/window.rs`);
 //!    the weight only at k < K of an existing channel quad; everything else only where an output is stored.
 //! 3. Coordinates are formed in `i32`: (last output of a tile, beyond the image's edge) · stride + tap · dilation stays
 //!    below 2^31 with [`TILE_MARGIN`] outputs to spare.

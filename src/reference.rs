@@ -13,12 +13,14 @@ mod integers;
 mod planar;
 mod scatter;
 mod single;
+mod winograd;
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use crate::accuracy::Rounding;
 use crate::dtype::DType;
 use crate::epilogue::Activation;
 use crate::error::{Error, Result};
@@ -29,6 +31,7 @@ use blocks::Sweep;
 use deform::Deform;
 use planar::Planar;
 use scatter::Scatter;
+use winograd::Tiles;
 
 /// The exact-enough result of a problem, and how far a float32 kernel may be from it.
 ///
@@ -75,6 +78,27 @@ pub fn convolve(problem: &Problem, tensors: &Tensors<'_>) -> Result<Reference> {
     let worth_it = problem.macs() > 1 << 20;
     let threads = if worth_it { thread::available_parallelism().map_or(1, NonZero::get) } else { 1 };
     convolve_on(threads, problem, tensors)
+}
+
+/// As [`convolve`], with the error bounds of a kernel that rounds like this ([`Plan::rounding`]).
+///
+/// The bound of Winograd's algorithm follows from the absolute values of what its transforms make of input and weight, so that
+/// one large number counts for all outputs of its tile; `src/reference/winograd.rs` derives it.
+///
+/// # Errors
+/// As [`convolve`], and [`Error::Parameter`] for a problem that is not computed like this.
+///
+/// [`Plan::rounding`]: crate::Plan::rounding
+pub fn convolve_as(problem: &Problem, tensors: &Tensors<'_>, rounding: Rounding) -> Result<Reference> {
+    let plain = convolve(problem, tensors)?;
+    let Rounding::Winograd { outputs } = rounding else { return Ok(plain) };
+    let planar = Planar::new(problem, tensors);
+    let (planar_problem, tensors) = (&planar.problem(), &planar.tensors());
+    let tiles = Tiles::new(planar_problem, tensors, outputs)?;
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let bounds = Reference { values: allocate(problem)?, bounds: allocate(problem)? };
+    let bounds = planar::in_order_of(problem, share(threads, &tiles, bounds)).bounds;
+    Ok(Reference { values: plain.values, bounds })
 }
 
 fn convolve_on(threads: usize, problem: &Problem, tensors: &Tensors<'_>) -> Result<Reference> {
@@ -173,14 +197,25 @@ fn finish_uncertain(
     tensors: &Tensors<'_>,
     channel: usize,
     index: usize,
+    sums: [f64; 3],
+) -> (f64, f64) {
+    finish_terms(problem, tensors, channel, index, sums, problem.sum_length() as f64)
+}
+
+/// As [`finish_uncertain`], where so many roundings lie between the products and the sum.
+fn finish_terms(
+    problem: &Problem,
+    tensors: &Tensors<'_>,
+    channel: usize,
+    index: usize,
     [mut sum, mut magnitude, uncertain]: [f64; 3],
+    terms: f64,
 ) -> (f64, f64) {
     let at = |tensor: Option<&[f32]>, position: usize| tensor.map_or(0.0, |numbers| f64::from(numbers[position]));
     for addend in [at(tensors.bias, channel), at(tensors.residual, index)] {
         sum += addend;
         magnitude += addend.abs();
     }
-    let terms = problem.sum_length() as f64;
     let bound = UNIT * magnitude * (terms + 4.0) + terms.max(1.0) * FLUSHED + uncertain;
     let activation = problem.epilogue().activation;
     let (value, bound) = if activation == Activation::Identity {
@@ -209,9 +244,26 @@ fn size(number: u32) -> usize {
 /// # Errors
 /// What [`Tensors::check`] says, and [`Error::Parameter`] for an index beyond the outputs.
 pub fn convolve_at(problem: &Problem, tensors: &Tensors<'_>, indices: &[u64]) -> Result<Reference> {
+    convolve_at_as(problem, tensors, indices, Rounding::Sums)
+}
+
+/// As [`convolve_at`], with the error bounds of a kernel that rounds like this.
+///
+/// # Errors
+/// As [`convolve_at`] and [`convolve_as`].
+pub fn convolve_at_as(
+    problem: &Problem,
+    tensors: &Tensors<'_>,
+    indices: &[u64],
+    rounding: Rounding,
+) -> Result<Reference> {
     tensors.check(problem)?;
     let planar = Planar::new(problem, tensors);
     let (planar_problem, tensors) = (&planar.problem(), &planar.tensors());
+    let tiles = match rounding {
+        Rounding::Sums => None,
+        Rounding::Winograd { outputs } => Some(Tiles::new(planar_problem, tensors, outputs)?),
+    };
     let mut result = Reference { values: Vec::new(), bounds: Vec::new() };
     for &index in indices {
         if index >= problem.output_len() {
@@ -227,7 +279,7 @@ pub fn convolve_at(problem: &Problem, tensors: &Tensors<'_>, indices: &[u64]) ->
             None => single::output(planar_problem, tensors, place),
         };
         result.values.push(value);
-        result.bounds.push(bound);
+        result.bounds.push(tiles.as_ref().map_or(bound, |tiles| tiles.bound(place)));
     }
     Ok(result)
 }

@@ -1,9 +1,9 @@
 //! Which kernel and variant runs a problem, and why.
 
+use crate::accuracy::Accuracy;
 use crate::capabilities::Capabilities;
 use crate::error::{Error, Result};
 use crate::kernels::{Checks, Choice, Kernel};
-use crate::lowered;
 use crate::problem::Problem;
 use crate::tuning_file::Learned;
 use crate::weights::Packing;
@@ -17,6 +17,8 @@ pub struct PlanOptions {
     pub variant: Option<String>,
     /// Forces trusted or checked shaders; by default what the engine was made with.
     pub checks: Option<Checks>,
+    /// What a kernel may do with the numbers, also one that is forced; by default what the engine was made with.
+    pub accuracy: Option<Accuracy>,
 }
 
 /// One kernel variant as selection saw it.
@@ -68,9 +70,6 @@ pub(crate) fn select_for(
     learned: Option<Learned>,
 ) -> Result<Selection> {
     check_names(options)?;
-    let passes = lowered::passes(problem);
-    // Passes without outputs are not run.
-    let passes = passes.map(|all| all.into_iter().filter(|pass| pass.outputs() > 0).collect::<Vec<_>>());
     let verdict = |choice: Choice| {
         if options.kernel.is_some_and(|kernel| kernel != choice.kernel) {
             return Err(format!("kernel {} was asked for", options.kernel.map_or("", Kernel::name)));
@@ -78,13 +77,19 @@ pub(crate) fn select_for(
         if let Some(variant) = options.variant.as_deref().filter(|&variant| variant != choice.name()) {
             return Err(format!("variant {variant} was asked for"));
         }
-        let passes = passes.as_ref().map_err(Clone::clone)?;
-        choice.supports(passes, capabilities, options.checks.unwrap_or_default())?;
+        let (needed, allowed) = (choice.rounding().needs(), options.accuracy.unwrap_or_default());
+        if needed > allowed {
+            return Err(format!("it needs accuracy {needed}, and {allowed} was asked for"));
+        }
+        let mut passes = choice.passes(problem, capabilities)?;
+        // Passes without outputs are not run.
+        passes.retain(|pass| pass.outputs() > 0);
+        choice.supports(&passes, capabilities, options.checks.unwrap_or_default())?;
         match packing {
             Some(packing) if packing != choice.packing() => {
                 Err(format!("it reads {} weights, and there are {} ones", choice.packing().name(), packing.name()))
             }
-            _ => Ok(choice.cost(passes, capabilities.class)),
+            _ => Ok(choice.cost(&passes, capabilities.class)),
         }
     };
     let mut judged: Vec<(Choice, Result<f64, String>)> =
@@ -167,9 +172,13 @@ mod tests {
     use super::*;
     use crate::capabilities::AdapterClass;
 
+    fn plain_sums() -> PlanOptions {
+        PlanOptions { accuracy: Some(Accuracy::Sums), ..PlanOptions::default() }
+    }
+
     fn choose(text: &str, class: AdapterClass) -> Selection {
         let capabilities = Capabilities { class, ..Capabilities::baseline() };
-        select(&text.parse().unwrap(), &capabilities, &PlanOptions::default()).unwrap()
+        select(&text.parse().unwrap(), &capabilities, &plain_sums()).unwrap()
     }
 
     #[test]
@@ -187,7 +196,13 @@ mod tests {
         let costs: Vec<f64> = selection.candidates.iter().filter_map(|c| c.verdict.clone().ok()).collect();
         assert!(costs.is_sorted() && !costs.is_empty());
         assert!(selection.variant.starts_with("generic"), "81 taps are not compiled in");
-        assert!(selection.candidates.last().unwrap().verdict.as_ref().unwrap_err().contains("81 taps"));
+        let refused = |variant: &str| {
+            let candidate = selection.candidates.iter().find(|candidate| candidate.variant == variant);
+            candidate.unwrap().verdict.clone().unwrap_err()
+        };
+        assert!(refused("m64n64k8").contains("81 taps"));
+        assert!(refused("f4-m64n64k8").contains("accuracy"));
+        assert!(selection.candidates.last().unwrap().verdict.is_err());
     }
 
     #[test]
@@ -195,7 +210,7 @@ mod tests {
         let problem: Problem = "c64h56w56o64k9p1".parse().unwrap();
         let capabilities = Capabilities::baseline();
         let force = |kernel, variant: Option<&str>| {
-            let options = PlanOptions { kernel, variant: variant.map(Into::into), checks: None };
+            let options = PlanOptions { kernel, variant: variant.map(Into::into), ..PlanOptions::default() };
             select(&problem, &capabilities, &options)
         };
         assert_eq!(force(Some(Kernel::Direct), None).unwrap().kernel, Kernel::Direct);
@@ -221,7 +236,7 @@ mod tests {
             });
             (selection.kernel, selection.variant, marked[0])
         };
-        let default = PlanOptions::default();
+        let default = plain_sums();
         let (kernel, variant, none) = chosen(&default, None, None);
         assert_eq!((kernel, none), (Kernel::Tiled, None));
         let direct = Some(learned(Kernel::Direct, "c4x8"));

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::capabilities::Capabilities;
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -15,6 +16,7 @@ use crate::pipelines::Layout;
 use crate::problem::Problem;
 use crate::shape::Shape;
 use crate::tensors::{Needs, Tensors, check_length, check_presence, check_quantization};
+use crate::winograd;
 
 /// A layout of the weight in GPU memory. K counts (input channel of the group, row, column), the last fastest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +30,11 @@ pub enum Packing {
     /// group rounded up to a multiple of four): K with a tap's channels next to each other. Blocks are the longest of 8, 4, 2
     /// and 1 channels that fill up little with zeros; each group's K is filled up to a multiple of 16.
     KMajor,
+    /// As `KMajor`, for the products of Winograd's algorithm with tiles of two outputs along an axis: a group for each position
+    /// in the tile and each group, float32 whatever the weight's type.
+    Winograd2,
+    /// The same with tiles of four outputs.
+    Winograd4,
 }
 
 impl Packing {
@@ -37,15 +44,28 @@ impl Packing {
             Self::Oihw => "oihw",
             Self::Blocked4 => "blocked4",
             Self::KMajor => "kmajor",
+            Self::Winograd2 => "winograd2",
+            Self::Winograd4 => "winograd4",
         }
     }
 
-    /// Its number in `shaders/pack.wgsl`.
+    /// Its number in `shaders/pack.wgsl`; those of Winograd's algorithm have a shader of their own.
     pub(crate) const fn code(self) -> u32 {
         match self {
             Self::Oihw => 0,
             Self::Blocked4 => 1,
-            Self::KMajor => 2,
+            Self::KMajor | Self::Winograd2 | Self::Winograd4 => 2,
+        }
+    }
+
+    /// The passes whose weights lie behind each other.
+    fn passes(self, problem: &Problem, capabilities: &Capabilities) -> Result<Vec<Lowered>> {
+        // Only a plan comes here, which has made them before.
+        let passes = lowered::passes(problem).map_err(Error::Internal)?;
+        match self {
+            Self::Oihw | Self::Blocked4 | Self::KMajor => Ok(passes),
+            Self::Winograd2 => winograd::passes(&passes, 2, 1, capabilities).map_err(Error::Internal),
+            Self::Winograd4 => winograd::passes(&passes, 4, 1, capabilities).map_err(Error::Internal),
         }
     }
 
@@ -53,10 +73,10 @@ impl Packing {
     pub(crate) fn vectors(self, pass: &Lowered) -> u64 {
         match self {
             Self::Oihw => u64::from(pass.out_channels()).saturating_mul(pass.sum_length()).div_ceil(4),
-            Self::Blocked4 | Self::KMajor => {
+            Self::Blocked4 | Self::KMajor | Self::Winograd2 | Self::Winograd4 => {
                 let quads = u64::from(pass.group_out).div_ceil(4);
-                let depth = if self == Self::KMajor { KOrder::of(pass).rows() } else { pass.sum_length() };
-                (u64::from(pass.groups) * quads).saturating_mul(depth)
+                let depth = if self == Self::Blocked4 { pass.sum_length() } else { KOrder::of(pass).rows() };
+                u64::from(pass.groups).saturating_mul(quads).saturating_mul(depth)
             }
         }
     }
@@ -337,8 +357,9 @@ impl Weights {
         let channel_bytes = 4 * words.as_ref().map_or(channels + slopes, |words| words.len() as u64);
         engine.check_binding("the bias with the slopes", channel_bytes)?;
         engine.check_binding("the weight", weight_bytes)?;
+        let passes = packing.passes(problem, engine.capabilities())?;
         let packer = engine.pipeline(
-            pack_source(packing, problem.weight_dtype())?,
+            pack_source(packing, passes.first(), problem.weight_dtype())?,
             crate::Checks::Trusted,
             Layout::Automatic,
             "wgpu-conv: pack weights",
@@ -370,7 +391,6 @@ impl Weights {
         // On a lost device there is no memory either, and the loss is what counts.
         let (encoder, raw, channel_data) = made.or_else(|error| engine.lost().check().and(Err(error)))?;
         let key = Key::of(problem);
-        let passes = weight_passes(problem)?;
         Ok(Box::pin(async move {
             made_pending.await?;
             let packer = packer.await?;
@@ -391,13 +411,14 @@ impl Weights {
             name: "raw weight",
             reason: format!("packing {} as {} needs weights made with keep_raw", self.packing.name(), packing.name()),
         })?;
+        let passes = packing.passes(problem, engine.capabilities())?;
         let packer = engine.pipeline(
-            pack_source(packing, problem.weight_dtype())?,
+            pack_source(packing, passes.first(), problem.weight_dtype())?,
             crate::Checks::Trusted,
             Layout::Automatic,
             "wgpu-conv: pack weights",
         );
-        let (this, passes) = (self.clone(), weight_passes(problem)?);
+        let this = self.clone();
         Ok(Box::pin(async move {
             let packer = packer.await?;
             let engine = &this.engine;
@@ -409,11 +430,6 @@ impl Weights {
             Ok(Self { packing, packed, weight_sums, ..this })
         }))
     }
-}
-
-/// The passes whose weights lie behind each other. Only a plan comes here, which has made them before.
-fn weight_passes(problem: &Problem) -> Result<Vec<Lowered>> {
-    lowered::passes(problem).map_err(Error::Internal)
 }
 
 /// Checks length, offset and usage; gives the bytes to copy, in whole words.
@@ -476,7 +492,7 @@ fn put(
     Ok(())
 }
 
-/// Same fields as `Pack` in `shaders/pack.wgsl`.
+/// Same fields as `Pack` in `shaders/pack_params.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Pack {
@@ -524,15 +540,20 @@ fn pack(
         if vectors == 0 || pass.same_weight {
             continue;
         }
-        let grid = engine.grid(vectors.div_ceil(THREADS))?;
+        // One invocation for each vector, or for the vectors of all positions of a tile.
+        let (positions, lines) = match &pass.winograd {
+            None => (1, pass.lines),
+            Some(transform) => (transform.tile().positions(), transform.lines),
+        };
+        let grid = engine.grid((vectors / u64::from(positions)).div_ceil(THREADS))?;
         let order = KOrder::of(pass);
         let place = &pass.weight;
         // The ranges are proved when a plan is made, and only a plan comes here: these all fit 32 bits.
         let pack = Pack {
-            groups: pass.groups,
+            groups: pass.groups / positions,
             group_out: pass.group_out,
             channels: pass.group_in,
-            kernel: pass.lines.map(|line| line.kernel),
+            kernel: lines.map(|line| line.kernel),
             first: place.first as u32,
             group_step: place.groups as u32,
             output_step: place.outputs as u32,

@@ -59,7 +59,7 @@ fn plan(text: &str, options: &PlanOptions, change: impl FnOnce(&mut wgpu::Limits
 }
 
 fn force(kernel: Kernel, variant: &str) -> PlanOptions {
-    PlanOptions { kernel: Some(kernel), variant: Some(variant.into()), checks: None }
+    PlanOptions { kernel: Some(kernel), variant: Some(variant.into()), checks: None, ..PlanOptions::default() }
 }
 
 /// Weights of zeros, as the problem needs them.

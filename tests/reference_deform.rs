@@ -1,13 +1,10 @@
 //! The float64 reference of deformable convolutions: worked by hand, against the other way of computing it, and against plain
 //! convolutions, of which it is one where offsets are whole. And what is refused.
 
-#[path = "common/problems.rs"]
-mod problems;
-
-use problems::{any_activation, in_any_format, problem_with};
 use proptest::prelude::*;
 use wgpu_conv::reference::{self, Reference};
 use wgpu_conv::{Activation, AnyPadding, Conv2d, DeformConv2d, Error, Op, PaddingMode, Parameters, Problem, Tensors};
+use wgpu_conv_check::problems::{any_activation, in_any_format, problem_with};
 use wgpu_conv_check::{DataKind, ProblemData, table};
 
 fn parse(text: &str) -> Problem {

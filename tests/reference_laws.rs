@@ -1,15 +1,13 @@
 //! The CPU reference on random problems: against brute force, and against laws that every convolution obeys.
 
-#[path = "common/problems.rs"]
-mod problems;
 #[path = "common/tensors.rs"]
 mod tensors;
 
-use problems::{any_problem, integer_problem, integer_problem_of};
 use proptest::prelude::*;
 use tensors::Data;
 use wgpu_conv::reference::{self, Reference};
 use wgpu_conv::{AnyPadding, Conv2d, Epilogue, Op, PaddingMode, Parameters, Problem, Tensors};
+use wgpu_conv_check::problems::{any_problem, integer_problem, integer_problem_of};
 
 /// A problem with other parameters and another input, but the same epilogue.
 fn changed(problem: &Problem, parameters: &Parameters, input: &[u32]) -> Problem {

@@ -115,7 +115,8 @@ fn tiled_is_taken_by_every_back_end() {
 
 #[test]
 fn packing_is_taken_by_every_back_end() {
-    let problem: Problem = CONFIGURATIONS[0].parse().unwrap();
+    // One that every kernel takes.
+    let problem: Problem = CONFIGURATIONS[2].parse().unwrap();
     for &kernel in Kernel::ALL {
         for variant in kernel.variants() {
             let source = shader_source(&problem, kernel, Some(variant), 1).unwrap();
@@ -123,6 +124,32 @@ fn packing_is_taken_by_every_back_end() {
             assert_eq!(bindings(&module), [(0, "pack".into()), (1, "raw".into()), (2, "packed".into())]);
         }
     }
+}
+
+/// What multiplies, and the programs before it and behind it, for every configuration that the algorithm takes.
+#[test]
+fn winograd_is_taken_by_every_back_end() {
+    let mut taken = 0;
+    for text in CONFIGURATIONS {
+        let problem: Problem = text.parse().unwrap();
+        for variant in Kernel::Winograd.variants() {
+            let name = format!("{variant} for {text}");
+            let parts = (0..).map_while(|part| shader_source(&problem, Kernel::Winograd, Some(variant), part).ok());
+            let modules: Vec<naga::Module> = parts
+                .map(|source| wgsl::translate(&source).unwrap_or_else(|message| panic!("{name}: {message}")))
+                .collect();
+            let [_, _, behind, before] = &modules[..] else {
+                assert!(modules.is_empty(), "{name} has {} modules", modules.len());
+                continue;
+            };
+            let names = |module| bindings(module).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+            assert_eq!(names(before), ["params", "input", "output"], "{name}");
+            assert!(names(behind).contains(&"products".into()), "{name}: {:?}", names(behind));
+            taken += 1;
+        }
+    }
+    // 24 problems with three taps along an axis or two, on seven variants.
+    assert_eq!(taken, 24 * 7);
 }
 
 /// The program that samples the input of a deformable convolution; it is the same for all kernels, and in all sizes.

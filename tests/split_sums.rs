@@ -11,7 +11,7 @@ use exact::{Case, GUARD, assert_same};
 
 fn split(checks: Checks) -> PlanOptions {
     let variant = Some("split-m32n32k16".into());
-    PlanOptions { kernel: Some(Kernel::Tiled), variant, checks: Some(checks) }
+    PlanOptions { kernel: Some(Kernel::Tiled), variant, checks: Some(checks), ..PlanOptions::default() }
 }
 
 fn record(engine: &Engine, times: u32, record: impl Fn(&mut wgpu::CommandEncoder)) {

@@ -41,6 +41,7 @@ const OPS: [(&str, &[[&str; 2]]); 7] = [
             ["n8c256w1000o128k8s4p2", ":transposed"],
             ["n2c33w77o21k4s3d2p1g3", ":transposed=1"],
             ["c64w999o64k4s2p1g64", ":transposed"],
+            ["c6w9o5k3p1", ":transposed"],
         ],
     ),
     (
@@ -50,6 +51,7 @@ const OPS: [(&str, &[[&str; 2]]); 7] = [
             ["n8c256h28w28o128k4s2p1", ":transposed"],
             ["n2c33h17w19o21k4x3s3x1d2p1g3", ":transposed=1"],
             ["c64h30w30o64k4s2p1g64", ":transposed"],
+            ["c6h9w7o5k3p1", ":transposed"],
         ],
     ),
     (
@@ -99,7 +101,12 @@ fn with_everything(texts: &[[&str; 2]], options: &str) -> Option<Vec<Problem>> {
 fn verdict(kernel: Kernel, problems: &[Problem]) -> String {
     let takes = |variant: &str, problem: &Problem| {
         Checks::ALL.into_iter().all(|checks| {
-            let options = PlanOptions { kernel: Some(kernel), variant: Some(variant.into()), checks: Some(checks) };
+            let options = PlanOptions {
+                kernel: Some(kernel),
+                variant: Some(variant.into()),
+                checks: Some(checks),
+                ..PlanOptions::default()
+            };
             select(problem, &Capabilities::baseline(), &options).is_ok()
         })
     };
@@ -115,6 +122,7 @@ fn verdict(kernel: Kernel, problems: &[Problem]) -> String {
         (_, 0, _) => "–".into(),
         (every, _, all) if every == all => format!("all {all}"),
         (every, some, all) if every == some => format!("{every} of {all}"),
+        (0, some, all) if some == all => format!("all {all} for some sizes"),
         (every, some, all) => format!("{every} of {all}, and {} for some sizes", some - every),
     }
 }

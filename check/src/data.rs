@@ -3,7 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use wgpu_conv::reference::{self, Reference};
-use wgpu_conv::{Activation, DType, Error, Op, Problem, Result, Tensors};
+use wgpu_conv::{Activation, DType, Error, Op, Problem, Result, Rounding, Tensors};
 
 use crate::quantized::QuantizationData;
 
@@ -117,14 +117,30 @@ impl ProblemData {
     /// # Errors
     /// What the reference says.
     pub fn reference(&self, problem: &Problem) -> Result<Reference> {
-        let mut reference = reference::convolve(problem, &self.tensors())?;
-        if self.exact {
+        self.reference_as(problem, Rounding::Sums)
+    }
+
+    /// The same of a kernel that rounds like this; only sums can have to be exact.
+    ///
+    /// # Errors
+    /// What the reference says.
+    pub fn reference_as(&self, problem: &Problem, rounding: Rounding) -> Result<Reference> {
+        let mut reference = reference::convolve_as(problem, &self.tensors(), rounding)?;
+        if self.exact && rounding == Rounding::Sums {
             for value in &mut reference.values {
                 *value = problem.dtype().round(*value as f32).into();
             }
             reference.bounds.fill(0.0);
         }
         Ok(reference)
+    }
+
+    /// The same for kernels that round in any way.
+    ///
+    /// # Errors
+    /// What the reference says.
+    pub fn references(&self, problem: &Problem) -> Result<References<'_>> {
+        Ok(References { problem: *problem, data: self, known: vec![(Rounding::Sums, self.reference(problem)?)] })
     }
 
     /// The tensors, borrowed.
@@ -255,6 +271,32 @@ fn reserve(what: &'static str, length: u64) -> Result<Vec<f32>> {
         Error::TooLarge { what, factors: format!("{length} elements"), limit: "the memory of this machine".into() }
     })?;
     Ok(values)
+}
+
+/// What must come out of each kernel, with the error bounds that follow from how it rounds.
+pub struct References<'a> {
+    problem: Problem,
+    data: &'a ProblemData,
+    /// One for each rounding that was asked for, with that of plain sums first.
+    known: Vec<(Rounding, Reference)>,
+}
+
+impl References<'_> {
+    /// Of a rounding; computed when it is first asked for.
+    ///
+    /// # Errors
+    /// What the reference says.
+    pub fn of(&mut self, rounding: Rounding) -> Result<&Reference> {
+        let place = match self.known.iter().position(|(known, _)| *known == rounding) {
+            Some(place) => place,
+            None => {
+                let reference = self.data.reference_as(&self.problem, rounding)?;
+                self.known.push((rounding, reference));
+                self.known.len() - 1
+            }
+        };
+        Ok(&self.known[place].1)
+    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use wgpu_conv::wgpu::{Buffer, BufferSlice};
 use wgpu_conv::{
-    Bound, Buffers, Checks, DType, Engine, Error, Kernel, Packing, Plan, PlanOptions, Problem, Result, WeightData,
-    Weights, select, wgpu,
+    Bound, Buffers, Checks, DType, Engine, Error, Kernel, Packing, Plan, PlanOptions, Problem, Result, Rounding,
+    WeightData, Weights, select, wgpu,
 };
 
 use crate::data::ProblemData;
@@ -53,9 +53,22 @@ impl Unit {
         units
     }
 
+    /// How it rounds.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for a variant that does not exist.
+    pub fn rounding(&self) -> Result<Rounding> {
+        self.kernel.rounding(self.variant)
+    }
+
     /// What forces this unit.
     pub fn options(&self) -> PlanOptions {
-        PlanOptions { kernel: Some(self.kernel), variant: Some(self.variant.into()), checks: Some(self.checks) }
+        PlanOptions {
+            kernel: Some(self.kernel),
+            variant: Some(self.variant.into()),
+            checks: Some(self.checks),
+            ..PlanOptions::default()
+        }
     }
 }
 
@@ -113,6 +126,11 @@ impl Runner {
     /// A runner on this engine.
     pub fn new(engine: &Engine) -> Self {
         Self { engine: engine.clone() }
+    }
+
+    /// The engine that it runs on.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// The units that accept the problem, and those that refuse it.

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{slice, thread};
 
-use wgpu_conv::reference::Reference;
 use wgpu_conv::{Checks, Engine, Kernel, Problem, Result};
 
-use crate::data::{DataKind, ProblemData};
+use crate::data::{DataKind, ProblemData, References};
 use crate::report::{Event, Progress, Report, Row, SkipKind, Status};
 use crate::runner::{Placement, Refusal, Runner, Stage, Unit, UnitResult, judge};
 use crate::table::Entry;
@@ -56,6 +55,9 @@ pub fn entries_on(engines: &[Engine], entries: &[Entry], filter: &Filter, progre
     })
 }
 
+/// Pipelines that an engine may keep from one case to the next: thousands of them fill a machine's memory.
+const MOST_PIPELINES: usize = 256;
+
 /// Hands out the cases 0 to `total` to the engines, each in a thread of its own, and gathers the reports in the order of
 /// the cases.
 pub(crate) fn share<'n>(
@@ -81,6 +83,7 @@ pub(crate) fn share<'n>(
             session.tell(Event::Case { index, total, name: name(index) });
             work(&mut session, index);
             lock(&reports).insert(index, session.report);
+            bound_pipelines(engine);
         }
     };
     thread::scope(|scope| {
@@ -97,6 +100,13 @@ pub(crate) fn share<'n>(
     let mut all = Report::default();
     reports.into_values().for_each(|report| all.merge(report));
     all
+}
+
+/// To be called from one case to the next.
+pub(crate) fn bound_pipelines(engine: &Engine) {
+    if engine.pipeline_count() > MOST_PIPELINES {
+        engine.forget_pipelines();
+    }
 }
 
 /// What is locked here is whole at any time, even if a thread panicked.
@@ -139,7 +149,7 @@ pub(crate) struct Case<'a> {
 /// One set of tensors with its result, on the GPU.
 struct Trial<'a> {
     kind: DataKind,
-    reference: Reference,
+    references: References<'a>,
     stage: Stage<'a>,
 }
 
@@ -225,8 +235,8 @@ impl<'a> Trial<'a> {
         data: &'a ProblemData,
         placement: Placement,
     ) -> Result<Self> {
-        let reference = data.reference(problem)?;
-        Ok(Self { kind, reference, stage: runner.stage(problem, data, placement)? })
+        let references = data.references(problem)?;
+        Ok(Self { kind, references, stage: runner.stage(problem, data, placement)? })
     }
 }
 
@@ -236,7 +246,7 @@ fn run_trials(runner: &Runner, problem: &Problem, trials: &mut [Trial<'_>], unit
     let mut last = UnitResult { passed: true, error: 0.0, bound: 0.0, message: String::new() };
     for trial in trials {
         let outcome = trial.stage.run(&plan)?;
-        last = judge(problem, &trial.reference, &outcome);
+        last = judge(problem, trial.references.of(plan.rounding())?, &outcome);
         if !last.passed {
             last.message = format!("{} data: {}", trial.kind.name(), last.message);
             return Ok(last);

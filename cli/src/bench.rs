@@ -124,7 +124,7 @@ fn measure(
     let output = prepared.run(&engine)?;
     let first_use_ms = milliseconds(start);
 
-    let comparison = reference::convolve(problem, &tensors)?.compare(&output)?;
+    let comparison = reference::convolve_as(problem, &tensors, prepared.plan.rounding())?.compare(&output)?;
     let verified = comparison.failures == 0;
     if !verified {
         let [expected, actual, bound] = comparison.worst;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use wgpu_conv::wgpu::{AdapterInfo, Backends};
 use wgpu_conv::{
-    Buffers, Checks, Context, ContextOptions, Engine, Kernel, Plan, PlanOptions, Problem, Tensors, WeightData,
+    Accuracy, Buffers, Checks, Context, ContextOptions, Engine, Kernel, Plan, PlanOptions, Problem, Tensors, WeightData,
 };
 
 use crate::UsageError;
@@ -54,12 +54,15 @@ fn parse_backends(text: &str) -> Result<Backends, String> {
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Kernel")]
 pub struct KernelArgs {
-    /// Force a kernel (direct, broadcast, tiled); an error if it cannot run the problem [default: chosen by the problem and the adapter]
+    /// Force a kernel (direct, broadcast, tiled, winograd); an error if it cannot run the problem [default: chosen by the problem and the adapter]
     #[arg(long, value_name = "NAME")]
     pub kernel: Option<Kernel>,
     /// Force a variant of the kernel (`wgpu-conv info` lists them)
     #[arg(long, value_name = "VARIANT")]
     pub variant: Option<String>,
+    /// What kernels may do with the numbers: sums (of products, nothing else) or winograd (Winograd's algorithm too) [default: winograd]
+    #[arg(long, value_name = "WHAT")]
+    pub accuracy: Option<Accuracy>,
 }
 
 impl KernelArgs {
@@ -81,7 +84,7 @@ impl KernelArgs {
                 );
             }
         }
-        Ok(PlanOptions { kernel: self.kernel, variant: self.variant.clone(), checks: None })
+        Ok(PlanOptions { kernel: self.kernel, variant: self.variant.clone(), checks: None, accuracy: self.accuracy })
     }
 }
 
@@ -184,7 +187,7 @@ mod tests {
     #[test]
     fn a_variant_must_belong_to_the_kernel() {
         let [direct, tiled] = [Kernel::Direct, Kernel::Tiled];
-        let of = |kernel, variant: &str| KernelArgs { kernel, variant: Some(variant.into()) }.options();
+        let of = |kernel, variant: &str| KernelArgs { kernel, variant: Some(variant.into()), accuracy: None }.options();
         let name = tiled.variants()[0];
         assert!(of(Some(tiled), name).is_ok() && of(None, name).is_ok());
         let error = of(Some(direct), name).unwrap_err();

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use wgpu_conv::{Activation, DType, Epilogue, Error, Parameters, Problem, Shape, Tensors, reference};
+use wgpu_conv::{Activation, DType, Epilogue, Error, Parameters, Problem, Rounding, Shape, Tensors, reference};
 
 use crate::conv_args::ConvArgs;
 use crate::formats::FormatArgs;
@@ -122,9 +122,10 @@ pub fn run(args: &RunArgs) -> Result<()> {
     );
     if args.check {
         report.push('\n');
+        let rounding = prepared.plan.rounding();
         report.push_str(&match &whole {
-            Some(whole) => check(&problem, &tensors, &whole.data)?,
-            None => check(&problem, &tensors, &data)?,
+            Some(whole) => check(&problem, &tensors, rounding, &whole.data)?,
+            None => check(&problem, &tensors, rounding, &data)?,
         });
     }
     report.push_str(&format!("\noutput {} written to {}", shape_text(&shape), args.output));
@@ -136,8 +137,13 @@ pub fn run(args: &RunArgs) -> Result<()> {
 }
 
 /// Compares with the CPU reference: a sentence, or an error with the same numbers.
-fn check<T: Copy + Into<f64>>(problem: &Problem, tensors: &Tensors<'_>, data: &[T]) -> Result<String> {
-    let comparison = reference::convolve(problem, tensors)?.compare(data)?;
+fn check<T: Copy + Into<f64>>(
+    problem: &Problem,
+    tensors: &Tensors<'_>,
+    rounding: Rounding,
+    data: &[T],
+) -> Result<String> {
+    let comparison = reference::convolve_as(problem, tensors, rounding)?.compare(data)?;
     let [expected, actual, bound] = comparison.worst;
     let mut text = format!(
         "largest difference from the CPU reference {:.3e} over {} outputs",
@@ -349,12 +355,12 @@ mod tests {
     fn a_wrong_output_fails_the_check_with_its_numbers() {
         let problem: Problem = "n1c1h1w2o1k1:nobias".parse().unwrap();
         let tensors = Tensors::new(&[2.0, 3.0], &[5.0]);
-        let text = check(&problem, &tensors, &[10.0, 15.0]).unwrap();
+        let text = check(&problem, &tensors, Rounding::Sums, &[10.0, 15.0]).unwrap();
         assert!(text.contains("over 2 outputs"), "{text}");
-        let error = check(&problem, &tensors, &[10.0, 15.5]).unwrap_err().to_string();
+        let error = check(&problem, &tensors, Rounding::Sums, &[10.0, 15.5]).unwrap_err().to_string();
         for part in ["1 outputs are outside", "output 1", "1.55e1 for 1.5e1", "5.000e-1"] {
             assert!(error.contains(part), "{part} is not in {error}");
         }
-        assert!(check(&problem, &tensors, &[f32::NAN, 15.0]).is_err());
+        assert!(check(&problem, &tensors, Rounding::Sums, &[f32::NAN, 15.0]).is_err());
     }
 }

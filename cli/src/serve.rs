@@ -174,9 +174,10 @@ impl Server<'_> {
         let forced = KernelArgs {
             kernel: request.kernel.as_deref().map(str::parse::<Kernel>).transpose()?,
             variant: request.variant.clone(),
+            accuracy: self.options.accuracy,
         };
         let options = match forced {
-            KernelArgs { kernel: None, variant: None } => self.options.clone(),
+            KernelArgs { kernel: None, variant: None, .. } => self.options.clone(),
             forced => forced.options()?,
         };
         let data = ProblemData::generate(&problem, DataKind::Uniform, request.seed)?;
@@ -189,7 +190,7 @@ impl Server<'_> {
         let input = problem.dtype().encode(&data.input).into_owned();
         call.run(&input)?;
         let first_use_ms = start.elapsed().as_secs_f64() * 1e3;
-        let reference = data.reference(&problem)?;
+        let reference = data.reference_as(&problem, prepared.plan.rounding())?;
         let mut output = problem.output_dtype().decode(call.run(&input)?);
         output.truncate(problem.output_len() as usize);
         let comparison = reference.compare(&output)?;

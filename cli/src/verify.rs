@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use wgpu_conv::{AdapterClass, Checks, Context, Engine};
-use wgpu_conv_check::{Event, Filter, Progress, Report, Row, Status, Suite, SuiteOptions, table, verify};
+use wgpu_conv_check::{
+    Event, Filter, Progress, RandomOptions, Report, Row, Status, Suite, SuiteOptions, random, table, verify,
+};
 
 use crate::gpu::{self, GpuArgs, KernelArgs};
 use crate::meter::Bar;
@@ -16,6 +18,10 @@ use crate::output::{self, Stream};
 /// Each of the built-in problems runs on every kernel and variant that accepts it, trusted and checked: integer data must
 /// come out exact, random floats within the error bound. Progress and tables go to standard error; the last line of
 /// standard output is `N passed, N failed, N skipped`. The exit code is 1 if anything failed.
+///
+/// With --random, each problem runs on one of them, with random data somewhere in its buffers. A failure is listed with the smallest
+/// problem that was found to fail in the same way, and the command that repeats it; a run that was stopped goes on with
+/// --from and the number that it had reached.
 #[derive(Args)]
 pub struct VerifyArgs {
     /// Also run the conformance cases in this folder (NAME.json with NAME.safetensors)
@@ -30,6 +36,16 @@ pub struct VerifyArgs {
     /// Most multiply-adds of a case from *_shapes.json; larger ones get a smaller batch, or are skipped
     #[arg(long, value_name = "N", requires = "shapes", default_value_t = SuiteOptions::default().max_macs)]
     max_macs: u64,
+    /// In place of the built-in problems: N problems drawn from the whole parameter space, each on one kernel, variant and
+    /// mode drawn among those that take it
+    #[arg(long, value_name = "N", conflicts_with_all = ["suite", "filter"])]
+    random: Option<u64>,
+    /// Seed of the draws; the same seed draws the same problems
+    #[arg(long, value_name = "S", requires = "random", default_value_t = 0)]
+    seed: u64,
+    /// Number of the first draw: to go on, or to repeat a failure
+    #[arg(long, value_name = "I", requires = "random", default_value_t = 0)]
+    from: u64,
     /// Only problems and cases with this in their name (or in the problem string)
     #[arg(long, value_name = "SUBSTRING")]
     filter: Option<String>,
@@ -57,7 +73,8 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         output::check_writable(json)?;
     }
     let wanted = |name: &str| args.filter.as_ref().is_none_or(|part| name.contains(part.as_str()));
-    let mut entries = if args.no_table { Vec::new() } else { table::entries() };
+    let random = args.random.map(|count| RandomOptions { seed: args.seed, from: args.from, count });
+    let mut entries = if args.no_table || random.is_some() { Vec::new() } else { table::entries() };
     entries.retain(|entry| wanted(&entry.name) || wanted(&entry.problem));
     let options = SuiteOptions { shapes: args.shapes, max_macs: args.max_macs };
     let mut suite = args.suite.as_ref().map(|folder| Suite::load(folder, &options)).transpose()?;
@@ -66,20 +83,25 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     }
     let cases = suite.as_ref().map_or(0, Suite::len);
     ensure!(
-        !entries.is_empty() || cases > 0,
+        !entries.is_empty() || cases > 0 || random.is_some(),
         "no problem or case has {:?} in its name",
         args.filter.as_deref().unwrap_or_default()
     );
 
     let context = args.gpu.context()?;
     let engines = engines(&args.gpu, &context)?;
-    output::note(&format!(
-        "{} built-in problems and {cases} cases on {}",
-        entries.len(),
-        gpu::adapter_text(&context.adapter.get_info())
-    ));
+    let what = match random {
+        Some(RandomOptions { seed, from, count }) => {
+            format!("{count} random problems of seed {seed}, from number {from} on,")
+        }
+        None => format!("{} built-in problems and {cases} cases", entries.len()),
+    };
+    output::note(&format!("{what} on {}", gpu::adapter_text(&context.adapter.get_info())));
     let mut meter = Meter { bar: Bar::new(), failed: 0 };
-    let mut report = verify::entries_on(&engines, &entries, &filter, &mut meter);
+    let mut report = match random {
+        Some(options) => random::random_on(&engines, &options, &filter, &mut meter),
+        None => verify::entries_on(&engines, &entries, &filter, &mut meter),
+    };
     if let Some(suite) = &suite {
         report.merge(suite.run_on(&engines, &filter, &mut meter));
     }

@@ -32,7 +32,7 @@ impl Variant {
             1 => Taps::Strips { live: LIVE, taps: u64::from((REGISTERS - columns * self.channels) / self.channels) },
             _ => Taps::Kernel { live: LIVE, row: LIVE_IN_ROW },
         };
-        Window::of(pass, self.pixels, most)
+        Window::of_channels(pass, self.pixels, most).unwrap_or_else(|| Window::of(pass, self.pixels, most))
     }
 }
 
@@ -69,7 +69,11 @@ impl Recipe for Broadcast {
         VARIANTS[variant].name
     }
 
-    fn source(&self) -> &'static str {
+    fn block(&self, variant: usize) -> u32 {
+        VARIANTS[variant].pixels[1]
+    }
+
+    fn source(&self, _: usize) -> &'static str {
         concat!(include_str!("../../shaders/window.wgsl"), "\n", include_str!("../../shaders/broadcast.wgsl"))
     }
 
@@ -84,7 +88,7 @@ impl Recipe for Broadcast {
         let generic = is_generic(variant.name);
         let window = variant.window(pass);
         constants.extend(window.strips(variant.pixels[1]));
-        constants.extend(window.constants(pass, generic, sum_block(pass, generic).filter(|_| generic)));
+        constants.extend(window.constants(pass, variant.pixels, generic, sum_block(pass, generic).filter(|_| generic)));
         constants
     }
 

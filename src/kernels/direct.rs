@@ -66,7 +66,7 @@ impl Recipe for Direct {
         VARIANTS[variant].name
     }
 
-    fn source(&self) -> &'static str {
+    fn source(&self, _: usize) -> &'static str {
         concat!(include_str!("../../shaders/window.wgsl"), "\n", include_str!("../../shaders/direct.wgsl"))
     }
 
@@ -83,7 +83,7 @@ impl Recipe for Direct {
         ];
         let generic = is_generic(variant.name);
         let sum_block = sum_block(pass, generic).filter(|_| !variant.across_groups);
-        constants.extend(variant.window(pass).constants(pass, generic, sum_block));
+        constants.extend(variant.window(pass).constants(pass, variant.pixels, generic, sum_block));
         constants
     }
 

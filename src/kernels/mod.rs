@@ -7,10 +7,12 @@ mod prices;
 mod tiled;
 mod tiling;
 mod window;
+mod winograd;
 
 use std::fmt;
 use std::str::FromStr;
 
+use crate::accuracy::Rounding;
 use crate::capabilities::{AdapterClass, Capabilities};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -28,6 +30,7 @@ pub(crate) use integers::{
 };
 use prices::Prices;
 pub(crate) use tiling::{Depth, Part, TileChannels, Tiling};
+pub(crate) use winograd::{input_transform_source, output_transform_source};
 
 const COMMON: &str = include_str!("../../shaders/common.wgsl");
 const ACTIVATION: &str = include_str!("../../shaders/activation.wgsl");
@@ -71,11 +74,14 @@ pub enum Kernel {
     /// Implicit GEMM: a workgroup computes a tile of the output matrix, slices of weight and gathered input going
     /// through workgroup memory.
     Tiled,
+    /// Winograd's algorithm for three taps with stride 1: a tile of 2 outputs along an axis takes 4 products instead of 6, one
+    /// of 4 takes 6 instead of 12. Its results are not those of sums in order: its error bound is wider.
+    Winograd,
 }
 
 impl Kernel {
     /// All kernels, in the order in which selection looks at them.
-    pub const ALL: &'static [Self] = &[Self::Direct, Self::Broadcast, Self::Tiled];
+    pub const ALL: &'static [Self] = &[Self::Direct, Self::Broadcast, Self::Tiled, Self::Winograd];
 
     /// Its name, which is also the stem of its shader and of its host file.
     pub const fn name(self) -> &'static str {
@@ -83,6 +89,7 @@ impl Kernel {
             Self::Direct => "direct",
             Self::Broadcast => "broadcast",
             Self::Tiled => "tiled",
+            Self::Winograd => "winograd",
         }
     }
 
@@ -93,11 +100,22 @@ impl Kernel {
         (0..recipe.variant_count()).map(|variant| recipe.variant_name(variant)).collect()
     }
 
+    /// How one of its variants arrives at its results, for the error bound of [`reference::convolve_as`].
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] with the variants that there are.
+    ///
+    /// [`reference::convolve_as`]: crate::reference::convolve_as
+    pub fn rounding(self, variant: &str) -> Result<Rounding> {
+        Ok(self.variant(variant)?.rounding())
+    }
+
     pub(crate) fn recipe(self) -> &'static dyn Recipe {
         match self {
             Self::Direct => &direct::Direct,
             Self::Broadcast => &broadcast::Broadcast,
             Self::Tiled => &tiled::Tiled,
+            Self::Winograd => &winograd::Winograd,
         }
     }
 
@@ -172,8 +190,23 @@ pub(crate) trait Recipe: Sync {
     fn generic(&self, variant: usize) -> bool {
         is_generic(self.variant_name(variant))
     }
+    /// How it arrives at its results.
+    fn rounding(&self, _: usize) -> Rounding {
+        Rounding::Sums
+    }
+    /// The passes that it runs for those of a problem.
+    ///
+    /// # Errors
+    /// A sentence, if it does not run them.
+    fn passes(&self, _: usize, passes: Vec<Lowered>, _: &Capabilities) -> Result<Vec<Lowered>, String> {
+        Ok(passes)
+    }
+    /// Pixels of a row that it takes at a time: it is better off where these divide the row.
+    fn block(&self, _: usize) -> u32 {
+        1
+    }
     /// The kernel's own WGSL, to follow `common.wgsl`.
-    fn source(&self) -> &'static str;
+    fn source(&self, variant: usize) -> &'static str;
     /// Its constants for a pass, whose sums go to a workspace if they are `partial`.
     fn constants(&self, pass: &Lowered, variant: usize, partial: bool) -> Vec<Constant>;
     /// The layout of the weight that it reads.
@@ -189,6 +222,10 @@ pub(crate) trait Recipe: Sync {
     fn depth(&self, pass: &Lowered, variant: usize, checks: Checks) -> Depth;
     /// Estimated cost of one multiply-add of a tile, in multiply-adds.
     fn unit_cost(&self, pass: &Lowered, variant: usize, prices: &Prices) -> f64;
+    /// Estimated cost of what runs before and behind, in multiply-adds.
+    fn other_cost(&self, _: &Lowered, _: usize, _: &Prices) -> f64 {
+        0.0
+    }
 }
 
 /// One variant of one kernel.
@@ -212,6 +249,19 @@ impl Choice {
 
     pub fn packing(self) -> Packing {
         self.kernel.recipe().packing(self.variant)
+    }
+
+    /// How it arrives at its results.
+    pub fn rounding(self) -> Rounding {
+        self.kernel.recipe().rounding(self.variant)
+    }
+
+    /// The passes of a problem, as this variant runs it.
+    ///
+    /// # Errors
+    /// A sentence, if it does not.
+    pub fn passes(self, problem: &Problem, capabilities: &Capabilities) -> Result<Vec<Lowered>, String> {
+        self.kernel.recipe().passes(self.variant, lowered::passes(problem)?, capabilities)
     }
 
     /// Bytes of workspace, which the passes use one after the other.
@@ -277,7 +327,7 @@ impl Choice {
             Some(prepare) => prepare.reads().into_iter().chain([(prepare.name(), prepare.bytes())]).collect(),
         };
         for (what, bytes) in read.into_iter().chain([
-            ("the output", first.element_size().saturating_mul(first.output_len)),
+            ("the output", first.output_element_size().saturating_mul(first.output_len)),
             ("the packed weight", self.packing().bytes(passes)),
             ("the workspace", self.workspace(passes)),
         ]) {
@@ -311,11 +361,13 @@ impl Choice {
         // Partial sums are written, and read by one more dispatch.
         let reduce = match self.workspace_of(pass) {
             0 => 0.0,
+            _ if pass.winograd.is_some() => 0.0,
             bytes => prices.pass + 2.0 * prices.load * bytes as f64 / 4.0,
         };
         // Run-time sizes keep the compiler from unrolling taps.
         let generic = if recipe.generic(self.variant) { 2.0 } else { 1.0 };
-        work * recipe.unit_cost(pass, self.variant, prices) * idle * generic + reduce
+        let other = recipe.other_cost(pass, self.variant, prices);
+        work * recipe.unit_cost(pass, self.variant, prices) * idle * generic + reduce + other
     }
 
     /// The convolution's WGSL, a whole module whose marked loops are still to be unrolled; `split` if sums are formed in parts.
@@ -324,7 +376,7 @@ impl Choice {
         let Build { aliasing, split, partial, storage } = *build;
         let output = if partial && storage != Storage::Quads { Storage::Words } else { storage };
         let input = pass.prepare.as_ref().map_or(storage, Prepare::storage);
-        let mut source = module(input, storage, output, recipe.source())?;
+        let mut source = module(input, storage, output, recipe.source(self.variant))?;
         if recipe.generic(self.variant) {
             source.set(&[("GENERIC", true.into()), ("INPUT_DENSE", false.into()), ("OUTPUT_DENSE", false.into())])?;
         } else {
@@ -412,11 +464,6 @@ impl Storage {
 /// A module that reads an input of one kind, a weight and a residual of another, and writes an output of a third.
 fn module(input: Storage, tensors: Storage, output: Storage, main: &str) -> Result<Source> {
     let enable = if [input, tensors, output].contains(&Storage::Halves) { "enable f16;" } else { "" };
-    let input_file = match input {
-        Storage::Words | Storage::Halves => include_str!("../../shaders/input.wgsl"),
-        Storage::PackedHalves => include_str!("../../shaders/input_packed.wgsl"),
-        Storage::Quads => INPUT_QUADS,
-    };
     let (numbers, tensors_file) = match tensors {
         Storage::Words | Storage::Halves => (FLOATS, include_str!("../../shaders/tensors.wgsl")),
         Storage::PackedHalves => (FLOATS, include_str!("../../shaders/tensors_packed.wgsl")),
@@ -430,15 +477,26 @@ fn module(input: Storage, tensors: Storage, output: Storage, main: &str) -> Resu
         Storage::PackedHalves => [half, include_str!("../../shaders/output_packed.wgsl"), epilogue[0], epilogue[1]],
         Storage::Quads => [include_str!("../../shaders/sums.wgsl"), "", "", ""],
     };
-    let files = [enable, COMMON, numbers, input_file, tensors_file];
+    let files = [enable, COMMON, numbers, input_file(input), tensors_file];
     let mut source = joined(files.into_iter().chain(output_files).chain([main]));
-    if input == Storage::Halves {
-        source.set_types(&[("InputElement", "f16")])?;
-    }
+    typed_input(&mut source, input)?;
     if tensors == Storage::Halves {
         source.set_types(&[("ResidualElement", "f16"), ("WeightElement", "f16"), ("WeightVector", "vec4<f16>")])?;
     }
     Ok(source)
+}
+
+/// What declares an input.
+const fn input_file(input: Storage) -> &'static str {
+    match input {
+        Storage::Words | Storage::Halves => include_str!("../../shaders/input.wgsl"),
+        Storage::PackedHalves => include_str!("../../shaders/input_packed.wgsl"),
+        Storage::Quads => INPUT_QUADS,
+    }
+}
+
+fn typed_input(source: &mut Source, input: Storage) -> Result<()> {
+    if input == Storage::Halves { source.set_types(&[("InputElement", "f16")]) } else { Ok(()) }
 }
 
 const FLOATS: &str = include_str!("../../shaders/floats.wgsl");
@@ -494,25 +552,47 @@ pub(crate) fn reduce_source(pass: &Lowered, residual: Access, storage: Storage) 
         ("SAME_ORDER", same_order.into()),
     ])?;
     set_epilogue(&mut source, pass)?;
-    match residual {
-        Access::Separate => {}
-        Access::SharedBuffer => source.make_writable("residual")?,
-        Access::ThroughOutput => source.set(&[("RESIDUAL_IN_OUTPUT", true.into())])?,
-    }
+    set_residual_access(&mut source, residual)?;
     Ok(source.finish())
+}
+
+/// Of a program that stores finished outputs and reads nothing else of the caller's.
+fn set_residual_access(source: &mut Source, residual: Access) -> Result<()> {
+    match residual {
+        Access::Separate => Ok(()),
+        Access::SharedBuffer => source.make_writable("residual"),
+        Access::ThroughOutput => source.set(&[("RESIDUAL_IN_OUTPUT", true.into())]),
+    }
 }
 
 /// Invocations of a workgroup of `reduce.wgsl`.
 pub(crate) const REDUCE_WORKGROUP: u64 = 256;
 
-/// The WGSL that packs a weight, a whole module.
-pub(crate) fn pack_source(packing: Packing, dtype: DType) -> Result<String> {
-    let tensors = match Storage::of(dtype, false) {
-        Storage::Words => include_str!("../../shaders/pack_words.wgsl"),
+/// What declares a weight as the caller has it; that of integers is declared where they are packed.
+const fn raw_weight_file(storage: Storage) -> &'static str {
+    match storage {
+        Storage::Words => include_str!("../../shaders/weight_words.wgsl"),
+        Storage::Halves | Storage::PackedHalves => include_str!("../../shaders/weight_halves.wgsl"),
+        Storage::Quads => "",
+    }
+}
+
+const PACK_PARAMS: &str = include_str!("../../shaders/pack_params.wgsl");
+const PACK_WORDS: &str = include_str!("../../shaders/pack_words.wgsl");
+
+/// The WGSL that packs a weight of this type for passes like this one, a whole module.
+pub(crate) fn pack_source(packing: Packing, pass: Option<&Lowered>, dtype: DType) -> Result<String> {
+    if let Some(transform) = pass.and_then(|pass| pass.winograd.as_ref()) {
+        return winograd::weight_transform_source(transform);
+    }
+    let storage = Storage::of(dtype, false);
+    let packed = match storage {
+        Storage::Words => PACK_WORDS,
         Storage::Halves | Storage::PackedHalves => include_str!("../../shaders/pack_halves.wgsl"),
         Storage::Quads => include_str!("../../shaders/pack_quads.wgsl"),
     };
-    let mut source = Source::new(&[tensors, include_str!("../../shaders/pack.wgsl")]);
+    let mut source =
+        Source::new(&[PACK_PARAMS, raw_weight_file(storage), packed, include_str!("../../shaders/pack.wgsl")]);
     source.set(&[("PACKING", packing.code().into())])?;
     if dtype == DType::U8 {
         source.set(&[("UNSIGNED", true.into())])?;
@@ -537,22 +617,17 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
         problem: problem.to_string(),
         refusal,
     };
-    let passes = lowered::passes(problem).map_err(|refusal| refused("", refusal))?;
-    let choice = match variant {
-        Some(name) => {
-            let choice = kernel.variant(name)?;
-            choice
-                .supports(&passes, &capabilities, Checks::default())
-                .map_err(|refusal| refused(&format!(" {name}"), refusal))?;
-            choice
-        }
+    let supported = |choice: Choice| {
+        let passes = choice.passes(problem, &capabilities)?;
+        choice.supports(&passes, &capabilities, Checks::default()).map(|()| (choice, passes))
+    };
+    let (choice, passes) = match variant {
+        Some(name) => supported(kernel.variant(name)?).map_err(|refusal| refused(&format!(" {name}"), refusal))?,
         None => {
             let mut last = String::new();
             Choice::all()
                 .filter(|choice| choice.kernel == kernel)
-                .find(|choice| {
-                    choice.supports(&passes, &capabilities, Checks::default()).map_err(|refusal| last = refusal).is_ok()
-                })
+                .find_map(|choice| supported(choice).map_err(|refusal| last = refusal).ok())
                 .ok_or_else(|| refused("", last))?
         }
     };
@@ -566,14 +641,17 @@ pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, p
             modules.push(module);
         }
         if number == 0 {
-            modules.push(pack_source(choice.packing(), pass.dtype)?);
+            modules.push(pack_source(choice.packing(), Some(pass), problem.weight_dtype())?);
             match problem.integers() {
                 Some(integers) => modules.push(requantize_source(problem, integers)?),
+                None if pass.winograd.is_some() => {
+                    modules.push(output_transform_source(pass, Access::Separate, capabilities.shader_f16)?);
+                }
                 None if partial => modules.push(reduce_source(pass, Access::Separate, build.storage)?),
                 None => {}
             }
             if let Some(prepare) = &pass.prepare {
-                modules.push(prepare.source()?);
+                modules.push(prepare.source(capabilities.shader_f16)?);
             }
             if problem.integers().is_some_and(Integers::needs_windows) {
                 modules.push(window_sums_source()?);

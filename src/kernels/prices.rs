@@ -19,6 +19,8 @@ pub(crate) struct Prices {
     pub shared: f64,
     /// An element gathered from the image into workgroup memory: index arithmetic, load and store.
     pub gather: f64,
+    /// A number that Winograd's algorithm transforms: one program writes it, another reads it.
+    pub transform: f64,
     /// Workgroups of 64 invocations that are needed to keep the device busy.
     pub workgroups: f64,
     /// One more dispatch that waits for the one before.
@@ -37,6 +39,7 @@ impl Prices {
                 carry: 2.0,
                 shared: 16.0,
                 gather: 50.0,
+                transform: 63.0,
                 workgroups: 4.0,
                 pass: 1e5,
             },
@@ -48,11 +51,15 @@ impl Prices {
                 carry: 0.0,
                 shared: 0.3,
                 gather: 4.0,
+                // Eight bytes to memory and back, while so many multiply-adds are made.
+                transform: 120.0,
                 workgroups: 32.0,
                 pass: 4e6,
             },
             // More of everything, and the same for what is measured in multiply-adds.
-            AdapterClass::Discrete => Self { workgroups: 256.0, pass: 2e7, ..Self::of(AdapterClass::Integrated) },
+            AdapterClass::Discrete => {
+                Self { workgroups: 256.0, pass: 2e7, transform: 60.0, ..Self::of(AdapterClass::Integrated) }
+            }
         }
     }
 }

@@ -58,8 +58,10 @@ fn every_kind_of_storage_is_taken_by_every_back_end() {
             let pass = Lowered { dtype: DType::F16, prepare: prepared, ..problems()[number % 4] };
             let partial = choice.workspace_of(&pass) > 0 || storage.needs_workspace(number % 2 == 1);
             let build = Build { storage, partial, split: number % 2 == 1, ..Build::default() };
-            let mut sources =
-                vec![choice.source(&pass, &build).unwrap(), pack_source(choice.packing(), pass.dtype).unwrap()];
+            let mut sources = vec![
+                choice.source(&pass, &build).unwrap(),
+                pack_source(choice.packing(), Some(&pass), pass.dtype).unwrap(),
+            ];
             sources.extend(partial.then(|| reduce_source(&pass, Access::Separate, storage).unwrap()));
             let input_is_wide = sources[0].contains("alias InputElement = f32;");
             assert_eq!(input_is_wide, prepared.is_some(), "{} {} {storage:?}", choice.kernel, choice.name());
@@ -109,7 +111,7 @@ fn the_host_sets_every_constant_of_a_kernel() {
         let mut set: Vec<&str> =
             recipe.constants(&problems()[0], choice.variant, false).iter().map(|(name, _)| *name).collect();
         set.sort_unstable();
-        assert_eq!(set, settable(recipe.source()), "{} {}", choice.kernel, choice.name());
+        assert_eq!(set, settable(recipe.source(choice.variant)), "{} {}", choice.kernel, choice.name());
     }
 }
 

@@ -87,7 +87,7 @@ impl Recipe for Tiled {
         VARIANTS[variant].name
     }
 
-    fn source(&self) -> &'static str {
+    fn source(&self, _: usize) -> &'static str {
         include_str!("../../shaders/tiled.wgsl")
     }
 

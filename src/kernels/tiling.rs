@@ -127,7 +127,7 @@ impl Depth {
         let length = pass.group_in.saturating_mul(pass.lines[0].kernel);
         // A loop takes one more round to find that it has ended. Twice that, for what drivers make loops of themselves: seen
         // are six rounds where a kernel has one row and one column.
-        Self { length, step: 1, rounds: 2 * (1 + (rows + 1) + rows * (columns + 1)), longest: u32::MAX }
+        Self { length, step: window.step(), rounds: 2 * (1 + (rows + 1) + rows * (columns + 1)), longest: u32::MAX }
     }
 
     /// Splits into parts of at most `max_rounds` rounds, at least `min_parts` of them if there are so many steps.

@@ -22,10 +22,20 @@ pub(super) enum Taps {
     One,
 }
 
+impl Taps {
+    /// Widths of the strips in which columns of pixels may be taken, the widest first.
+    fn strips(self, columns: u64) -> impl Iterator<Item = u64> {
+        let narrowest = if matches!(self, Self::Strips { .. }) { 1 } else { columns };
+        (narrowest..=columns).rev().filter(move |strip| columns.is_multiple_of(*strip))
+    }
+}
+
 /// Most taps of a block.
 const MAX_TAPS: u64 = 49;
 /// Most input values that a block may need: what is unrolled has to be compiled.
 const MAX_LOADS: u64 = 160;
+/// The same of several channels of a 1×1 kernel: 128 made AMD's compiler spill scalar registers.
+const MAX_CHANNEL_LOADS: u64 = 112;
 /// Most input values that are needed in registers at a time.
 const MAX_LIVE: u64 = 64;
 
@@ -41,6 +51,8 @@ pub(super) struct Window {
     strip_size: u64,
     /// Input values that are needed at a time.
     live: u64,
+    /// The kernel is 1×1, and the rows of taps are input channels.
+    of_channels: bool,
 }
 
 impl Window {
@@ -48,10 +60,8 @@ impl Window {
     pub fn of(pass: &Lowered, pixels: [u32; 2], most: Taps) -> Self {
         let kernel = pass.kernel().map(u64::from);
         let pixels = pixels.map(u64::from);
-        let narrowest = if matches!(most, Taps::Strips { .. }) { 1 } else { pixels[1] };
-        let strips = || (narrowest..=pixels[1]).rev().filter(|strip| pixels[1].is_multiple_of(*strip));
         let fitting = |taps: [u64; 2], most_live: u64, most_taps: u64| {
-            strips()
+            most.strips(pixels[1])
                 .map(|strip| Self::new(pass, pixels, taps, strip))
                 .find(|window| window.taps() <= most_taps && window.loads() <= MAX_LOADS && window.live <= most_live)
         };
@@ -76,7 +86,45 @@ impl Window {
     /// A value for each pixel, of whatever kernel.
     fn one_tap([rows, columns]: [u64; 2]) -> Self {
         let size = [rows, columns];
-        Self { taps: [1, 1], size, needed: size, strip: columns, strip_size: columns, live: columns }
+        Self {
+            taps: [1, 1],
+            size,
+            needed: size,
+            strip: columns,
+            strip_size: columns,
+            live: columns,
+            of_channels: false,
+        }
+    }
+
+    /// Of a 1×1 kernel, where it is worth it: several input channels at once in place of rows of taps, as many as divide those
+    /// of a group and fit.
+    pub fn of_channels(pass: &Lowered, pixels: [u32; 2], most: Taps) -> Option<Self> {
+        let (most_live, most_taps) = match most {
+            Taps::Strips { live, taps } => (live, taps),
+            Taps::Kernel { live, .. } => (live, MAX_TAPS),
+            Taps::Row | Taps::One => return None,
+        };
+        if pass.taps() > 1 || pass.is_deep() {
+            return None;
+        }
+        let pixels = pixels.map(u64::from);
+        let counts = [8, 4, 2].into_iter().filter(|&count| pass.group_in.is_multiple_of(count) && pass.group_in > 0);
+        counts.map(u64::from).filter(|&count| count <= most_taps).find_map(|count| {
+            most.strips(pixels[1]).find_map(|strip| {
+                let one = Self::new(pass, pixels, [1, 1], strip);
+                let rows = pixels[0] * count;
+                let many = Self {
+                    taps: [count, 1],
+                    size: [rows, one.size[1]],
+                    needed: [rows, one.needed[1]],
+                    live: one.live * count,
+                    of_channels: true,
+                    ..one
+                };
+                (many.loads() <= MAX_CHANNEL_LOADS && many.live <= most_live).then_some(many)
+            })
+        })
     }
 
     fn new(pass: &Lowered, pixels: [u64; 2], taps: [u64; 2], strip: u64) -> Self {
@@ -106,6 +154,7 @@ impl Window {
             strip,
             strip_size: of_strip.0,
             live: live_rows.saturating_mul(of_strip.1),
+            of_channels: false,
         }
     }
 
@@ -121,8 +170,16 @@ impl Window {
 
     /// Blocks of the whole kernel, along rows and along columns.
     pub fn blocks(&self, pass: &Lowered) -> [u64; 2] {
+        if self.of_channels {
+            return [1, 1];
+        }
         let kernel = pass.kernel().map(u64::from);
         [kernel[0] / self.taps[0], kernel[1] / self.taps[1]]
+    }
+
+    /// Steps along a sum that a block of taps makes: input channels.
+    pub fn step(&self) -> u32 {
+        if self.of_channels { self.taps[0] as u32 } else { 1 }
     }
 
     /// How a kernel takes its `columns` of pixels in strips.
@@ -140,7 +197,12 @@ impl Window {
     }
 
     /// The constants of `window.wgsl`; `sum_block` products are added up on their own.
-    pub fn constants(&self, pass: &Lowered, generic: bool, sum_block: Option<u64>) -> Vec<Constant> {
+    pub fn constants(&self, pass: &Lowered, pixels: [u32; 2], generic: bool, sum_block: Option<u64>) -> Vec<Constant> {
+        // The first and the last position that a block touches are then those of the first and the last output.
+        let inside = !generic
+            && !pass.is_deep()
+            && !pass.is_padded()
+            && pass.lines[1..].iter().zip(pixels).all(|(line, block)| line.output.is_multiple_of(block));
         let zeros = generic || (pass.is_padded() && pass.padding_mode == PaddingMode::Zeros);
         let kernel: u64 = pass.kernel().into_iter().map(u64::from).product();
         let sum_channels = match sum_block {
@@ -150,6 +212,8 @@ impl Window {
         };
         let reuse = match [pass.stride()[0], pass.dilation()[0]] {
             _ if self.taps[0] == 1 => [1, 1],
+            // Nothing is shared.
+            _ if self.of_channels => [1, self.taps[0]],
             [stride, dilation] => {
                 let common = greatest_common_divisor(stride, dilation);
                 [dilation / common, stride / common].map(u64::from)
@@ -157,6 +221,7 @@ impl Window {
         };
         let number = |value: u64| (value as u32).into();
         vec![
+            ("CHANNEL_TAPS", self.of_channels.into()),
             ("TAP_ROWS", number(self.taps[0])),
             ("TAP_COLUMNS", number(self.taps[1])),
             ("WINDOW_H", number(self.size[0])),
@@ -164,6 +229,7 @@ impl Window {
             ("REUSE_ROWS", number(reuse[0])),
             ("REUSE_TAPS", number(reuse[1])),
             ("ZEROS", zeros.into()),
+            ("INSIDE", inside.into()),
             ("SUM_CHANNELS", number(sum_channels)),
         ]
     }
@@ -191,10 +257,65 @@ mod tests {
         assert_eq!(all(sparse), ([1, 3], [1, 14], [1, 6]));
     }
 
+    /// Where the shader is told so, every position that a block of pixels touches is one of the image.
+    #[test]
+    fn inside_is_inside() {
+        let mut found = 0;
+        for size in 1..=20_u32 {
+            for (kernel, stride, dilation, padding) in [
+                (1, 1, 1, 0),
+                (1, 1, 1, 1),
+                (1, 2, 1, 0),
+                (3, 1, 1, 0),
+                (3, 1, 1, 1),
+                (3, 2, 1, 0),
+                (2, 3, 2, 0),
+                (3, 2, 1, 1),
+            ] {
+                let text = format!("c1h9w{size}o1k{kernel}s{stride}d{dilation}p{padding}");
+                let Ok(problem) = text.parse::<crate::problem::Problem>() else { continue };
+                // The row alone: a 1×1 convolution of stride 1 is one.
+                let Ok([pass]) = crate::lowered::passes(&problem).as_deref().map(|passes| [passes[0]]) else {
+                    continue;
+                };
+                for columns in [1, 4, 7] {
+                    let pixels = [1, columns];
+                    let window = Window::of(&pass, pixels, Taps::Row);
+                    let constants = window.constants(&pass, pixels, false, None);
+                    let inside = constants.iter().any(|(name, value)| *name == "INSIDE" && value.to_string() == "true");
+                    let [_, _, line] = pass.lines;
+                    let blocks = line.output.div_ceil(columns);
+                    let positions = (0..blocks * columns).flat_map(|x| (0..line.kernel).map(move |tap| (x, tap)));
+                    let within = positions.map(|(x, tap)| {
+                        i64::from(x) * i64::from(line.stride) + i64::from(tap) * i64::from(line.dilation) - line.before
+                    });
+                    let all = within.clone().all(|position| (0..i64::from(line.input)).contains(&position));
+                    assert!(!inside || all, "{text}, {columns} columns");
+                    found += usize::from(inside);
+                }
+            }
+        }
+        assert!(found > 50, "{found}");
+    }
+
     #[test]
     fn what_no_pixel_needs_does_not_count() {
         assert_eq!(window("c4h30w30o4k1s3", [4, 4], Taps::Kernel { live: 64, row: 64 }).loads(), 16);
         assert_eq!(window("c4h30w30o4k3s5d4", [1, 2], Taps::Row).loads(), 6);
+    }
+
+    #[test]
+    fn points_take_channels() {
+        let most = Taps::Strips { live: 40, taps: 49 };
+        let many = |text| Window::of_channels(&lowered(text), [1, 28], most);
+        let four = many("c64h30w30o4k1").unwrap();
+        assert_eq!((four.taps, four.size, four.step(), four.strip), ([4, 1], [4, 28], 4, 7), "8 × 28 are too many");
+        assert_eq!(many("c6h30w30o4k1").unwrap().step(), 2);
+        assert_eq!(many("c7h30w30o4k1").map(|window| window.step()), None);
+        assert_eq!(many("c64h30w30o4k3"), None);
+        let of_strides =
+            Window::of_channels(&lowered("c64h30w30o4k1s2"), [4, 4], Taps::Kernel { live: 40, row: 32 }).unwrap();
+        assert_eq!((of_strides.taps, of_strides.size, of_strides.loads()), ([4, 1], [16, 7], 64));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod trial;
 
 use std::time::Duration;
 
+use crate::accuracy::Accuracy;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::kernels::{Checks, Choice, Kernel};
@@ -28,11 +29,13 @@ pub struct TuneOptions {
     pub max_candidates: usize,
     /// Trusted or checked shaders. Default: what the engine was made with.
     pub checks: Option<Checks>,
+    /// What the candidates may do with the numbers. Default: what the engine was made with.
+    pub accuracy: Option<Accuracy>,
 }
 
 impl Default for TuneOptions {
     fn default() -> Self {
-        Self { budget: Duration::from_secs(10), max_candidates: usize::MAX, checks: None }
+        Self { budget: Duration::from_secs(10), max_candidates: usize::MAX, checks: None, accuracy: None }
     }
 }
 
@@ -53,6 +56,12 @@ impl TuneOptions {
     #[must_use]
     pub fn checks(self, checks: Checks) -> Self {
         Self { checks: Some(checks), ..self }
+    }
+
+    /// Sets [`accuracy`](Self::accuracy).
+    #[must_use]
+    pub fn accuracy(self, accuracy: Accuracy) -> Self {
+        Self { accuracy: Some(accuracy), ..self }
     }
 }
 

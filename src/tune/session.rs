@@ -1,11 +1,13 @@
 //! One problem's tuning: candidates are made, verified, timed in turns.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 
 use super::decide::{MIN_ROUNDS, decide, median};
 use super::trial::{BLANK, Trial};
 use super::{TuneCandidate, TuneOptions, TuneOutcome, TuneProgress, TuneReport};
+use crate::accuracy::Rounding;
 use crate::bind::{Bound, Buffers};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -13,6 +15,7 @@ use crate::gpu::scoped;
 use crate::kernels::{Checks, Choice};
 use crate::plan::Plan;
 use crate::problem::Problem;
+use crate::reference::Reference;
 use crate::select::{Candidate, PlanOptions, select};
 use crate::timer::{Clock, Sample, Timer};
 use crate::tuning_file::DeviceKey;
@@ -58,7 +61,7 @@ impl Bench for Gpu {
         checks: Checks,
     ) -> impl Future<Output = Result<Plan>> + wgpu::WasmNotSend {
         let (kernel, variant) = (Some(choice.kernel), Some(choice.name().into()));
-        engine.plan(problem, &PlanOptions { kernel, variant, checks: Some(checks) })
+        engine.plan(problem, &PlanOptions { kernel, variant, checks: Some(checks), ..PlanOptions::default() })
     }
 
     fn time(&mut self, _: Choice, bound: &Bound) -> impl Future<Output = Result<Sample>> + wgpu::WasmNotSend {
@@ -117,7 +120,8 @@ impl<B: Bench> Session<B> {
         let mut session = Self { bench, budget, on_gpu: false };
         let checks = options.checks.unwrap_or(engine.options().checks);
         // The estimates alone: what was learned before does not count.
-        let plan_options = PlanOptions { checks: Some(checks), ..PlanOptions::default() };
+        let accuracy = options.accuracy.unwrap_or(engine.options().accuracy);
+        let plan_options = PlanOptions { checks: Some(checks), accuracy: Some(accuracy), ..PlanOptions::default() };
         let selection = select(problem, engine.capabilities(), &plan_options)?;
         let mut candidates: Vec<TuneCandidate> = selection.candidates.iter().map(not_tried).collect();
         let able = selection.candidates.iter().filter(|candidate| candidate.verdict.is_ok()).count();
@@ -186,7 +190,7 @@ impl<B: Bench> Session<B> {
     ) -> Result<Result<(Bound, usize, f64), String>> {
         let plan = self.bench.plan(stage.engine, stage.problem, choice, checks).await?;
         let bound = stage.bind(&plan).await?;
-        if let Err(wrong) = stage.verify(&bound).await? {
+        if let Err(wrong) = stage.verify(&bound, plan.rounding()).await? {
             return Ok(Err(wrong));
         }
         let Sample { ms, on_gpu } = self.sample(choice, &bound, 1).await?;
@@ -315,6 +319,8 @@ struct Stage<'a> {
     output: wgpu::Buffer,
     blank: wgpu::Buffer,
     weights: HashMap<Packing, Weights>,
+    /// What must come out, by how a kernel rounds.
+    expected: HashMap<Rounding, Reference>,
 }
 
 impl<'a> Stage<'a> {
@@ -339,6 +345,7 @@ impl<'a> Stage<'a> {
             output: engine.buffer_zeroed_as("wgpu-conv: tuning output", length, dtype)?,
             blank: engine.buffer_from("wgpu-conv: tuning blank", &piece)?,
             weights: HashMap::new(),
+            expected: HashMap::new(),
         })
     }
 
@@ -361,10 +368,14 @@ impl<'a> Stage<'a> {
     }
 
     /// Runs twice on a blank output; what is wrong with the result, if anything is.
-    async fn verify(&self, bound: &Bound) -> Result<Result<(), String>> {
+    async fn verify(&mut self, bound: &Bound, rounding: Rounding) -> Result<Result<(), String>> {
         let first = self.execute(bound).await?;
         let second = self.execute(bound).await?;
-        Ok(self.trial.judge_runs(self.problem.output_len() as usize, &first, &second))
+        let expected = match self.expected.entry(rounding) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(self.trial.expected_as(self.problem, rounding)?),
+        };
+        Ok(self.trial.judge_runs(expected, self.problem.output_len() as usize, &first, &second))
     }
 
     async fn execute(&self, bound: &Bound) -> Result<Vec<f32>> {

@@ -56,7 +56,9 @@ impl<'a> Fake<'a> {
 impl Bench for &Fake<'_> {
     async fn plan(&self, engine: &Engine, problem: &Problem, choice: Choice, checks: Checks) -> Result<Plan> {
         let (kernel, variant) = (Some(choice.kernel), Some(choice.name().to_owned()));
-        let mut plan = engine.plan(problem, &PlanOptions { kernel, variant, checks: Some(checks) }).await?;
+        let mut plan = engine
+            .plan(problem, &PlanOptions { kernel, variant, checks: Some(checks), ..PlanOptions::default() })
+            .await?;
         if choice.name() == self.damaged {
             let source = choice.source(&lowered::passes(problem).map_err(Error::Internal)?[0], &Build::default())?;
             match self.damage {

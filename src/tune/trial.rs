@@ -1,5 +1,6 @@
 //! The numbers that candidates run on, and what must come out.
 
+use crate::accuracy::Rounding;
 use crate::dtype::DType;
 use crate::epilogue::Activation;
 use crate::error::{Error, Result};
@@ -130,15 +131,14 @@ impl Trial {
         };
         let of = problem.output_len();
         trial.verified = if problem.macs() <= whole {
-            trial.expected = reference::convolve(problem, &trial.tensors())?;
             format!("all {of} outputs")
         } else {
             let indices = sample(problem, &mut random);
-            trial.expected = reference::convolve_at(problem, &trial.tensors(), &indices)?;
             let text = format!("{} of {of} outputs", indices.len());
             trial.sample = Some(indices);
             text
         };
+        trial.expected = trial.reference_as(problem, Rounding::Sums)?;
         let activation = problem.epilogue().activation;
         let whole_results = matches!(
             activation,
@@ -157,6 +157,21 @@ impl Trial {
             trial.verified.push_str(", exact");
         }
         Ok(trial)
+    }
+
+    /// What a kernel that rounds like this is to give.
+    pub fn expected_as(&self, problem: &Problem, rounding: Rounding) -> Result<Reference> {
+        match rounding {
+            Rounding::Sums => Ok(self.expected.clone()),
+            _ => self.reference_as(problem, rounding),
+        }
+    }
+
+    fn reference_as(&self, problem: &Problem, rounding: Rounding) -> Result<Reference> {
+        match &self.sample {
+            None => reference::convolve_as(problem, &self.tensors(), rounding),
+            Some(indices) => reference::convolve_at_as(problem, &self.tensors(), indices, rounding),
+        }
     }
 
     fn tensors(&self) -> Tensors<'_> {
@@ -182,7 +197,7 @@ impl Trial {
 
     /// What is wrong with what two runs left in an output buffer that was blank before each: `length` outputs, and a guard
     /// behind them.
-    pub fn judge_runs(&self, length: usize, first: &[f32], second: &[f32]) -> Result<(), String> {
+    pub fn judge_runs(&self, expected: &Reference, length: usize, first: &[f32], second: &[f32]) -> Result<(), String> {
         let (output, guard) = first.split_at(length.min(first.len()));
         let blank: Vec<u32> = self.dtype.decode(&BLANK.to_le_bytes()).into_iter().map(f32::to_bits).collect();
         let changed = |(place, value): (usize, &f32)| value.to_bits() != blank[(output.len() + place) % blank.len()];
@@ -195,7 +210,7 @@ impl Trial {
             let missing = output.iter().filter(|value| untouched(value)).count();
             return Err(format!("{missing} of {} outputs were not written, the first of them {place}", output.len()));
         }
-        self.judge(output)?;
+        self.judge(expected, output)?;
         match first.iter().zip(second).position(|(a, b)| a.to_bits() != b.to_bits()) {
             None => Ok(()),
             Some(place) => Err(format!(
@@ -206,7 +221,7 @@ impl Trial {
     }
 
     /// What is wrong with an output, if anything is: a sentence with numbers.
-    fn judge(&self, output: &[f32]) -> Result<(), String> {
+    fn judge(&self, expected: &Reference, output: &[f32]) -> Result<(), String> {
         let picked: Vec<f32>;
         let actual = match &self.sample {
             None => output,
@@ -216,7 +231,7 @@ impl Trial {
                 &picked
             }
         };
-        let comparison = self.expected.compare(actual).map_err(|error| error.to_string())?;
+        let comparison = expected.compare(actual).map_err(|error| error.to_string())?;
         if comparison.passed() {
             return Ok(());
         }
@@ -272,11 +287,11 @@ mod tests {
             let trial = Trial::with(&problem, whole).unwrap();
             assert!(trial.verified.ends_with("exact"), "{}", trial.verified);
             let good = right(&problem, &trial);
-            trial.judge(&good).unwrap();
+            trial.judge(&trial.expected, &good).unwrap();
             let mut without = Trial::with(&problem, whole).unwrap();
             let at = without.weight.len() / 2;
             without.weight[at] = 0.0;
-            let error = trial.judge(&right(&problem, &without)).unwrap_err();
+            let error = trial.judge(&trial.expected, &right(&problem, &without)).unwrap_err();
             assert!(error.contains("outputs are wrong") && error.contains("instead of"), "{error}");
         }
     }
@@ -287,11 +302,11 @@ mod tests {
         let trial = Trial::new(&problem).unwrap();
         assert_eq!(trial.verified, "all 75 outputs");
         let mut output = right(&problem, &trial);
-        trial.judge(&output).unwrap();
+        trial.judge(&trial.expected, &output).unwrap();
         output[74] += 0.01;
-        assert!(trial.judge(&output).unwrap_err().contains("output 74"));
+        assert!(trial.judge(&trial.expected, &output).unwrap_err().contains("output 74"));
         output[74] = f32::NAN;
-        assert!(trial.judge(&output).unwrap_err().contains("1 of 75"));
+        assert!(trial.judge(&trial.expected, &output).unwrap_err().contains("1 of 75"));
     }
 
     #[test]
@@ -300,7 +315,7 @@ mod tests {
         let trial = Trial::new(&problem).unwrap();
         let blank = f32::from_bits(BLANK);
         let good = [right(&problem, &trial), vec![blank; 4]].concat();
-        trial.judge_runs(75, &good, &good).unwrap();
+        trial.judge_runs(&trial.expected, 75, &good, &good).unwrap();
         for (place, value, says) in [
             (75, 0.0, "element 1 behind the output was overwritten with 0"),
             (78, f32::NAN, "element 4 behind the output was overwritten with NaN"),
@@ -309,13 +324,15 @@ mod tests {
         ] {
             let mut bad = good.clone();
             bad[place] = value;
-            let error = trial.judge_runs(75, &bad, &bad).unwrap_err();
+            let error = trial.judge_runs(&trial.expected, 75, &bad, &bad).unwrap_err();
             assert!(error.contains(says), "{says:?} is not in {error:?}");
         }
         let mut second = good.clone();
         second[7] += 1.0;
-        assert!(trial.judge_runs(75, &good, &second).unwrap_err().contains("a second run gave other bits"));
-        assert!(trial.judge_runs(75, &good[..70], &good[..70]).is_err());
+        assert!(
+            trial.judge_runs(&trial.expected, 75, &good, &second).unwrap_err().contains("a second run gave other bits")
+        );
+        assert!(trial.judge_runs(&trial.expected, 75, &good[..70], &good[..70]).is_err());
     }
 
     #[test]
@@ -332,10 +349,10 @@ mod tests {
         let widest = indices.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
         assert!(widest <= 2 * length.div_ceil(1 << 16), "{widest}");
         let mut output = right(&problem, &trial);
-        trial.judge(&output).unwrap();
+        trial.judge(&trial.expected, &output).unwrap();
         output[length as usize - 90] += 1.0;
-        assert!(trial.judge(&output).unwrap_err().contains(&format!("output {}", length - 90)));
-        assert!(trial.judge(&output[..7]).is_err());
+        assert!(trial.judge(&trial.expected, &output).unwrap_err().contains(&format!("output {}", length - 90)));
+        assert!(trial.judge(&trial.expected, &output[..7]).is_err());
     }
 
     #[test]

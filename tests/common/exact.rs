@@ -76,17 +76,19 @@ impl Case {
     }
 }
 
-/// Two small variants of each kernel: short to compile, with and without the configuration compiled in.
+/// Two small variants of each kernel: short to compile, with and without the configuration compiled in. Winograd's algorithm
+/// keeps small whole numbers exact with tiles of two outputs, whose transforms add and halve.
 pub fn forced(kernel: Kernel, checks: Checks) -> PlanOptions {
     let variant = match (kernel, checks) {
         (Kernel::Direct, Checks::Trusted) => "c4x8",
         (Kernel::Direct, Checks::Checked) => "generic-c1x4",
         (Kernel::Broadcast, Checks::Trusted) => "r4x4c1",
         (Kernel::Broadcast, Checks::Checked) => "generic-r4x4c2",
+        (Kernel::Winograd, _) => "f2-m32n32k16",
         (_, Checks::Trusted) => "m32n32k16",
         (_, Checks::Checked) => "generic-m32n64k8",
     };
-    PlanOptions { kernel: Some(kernel), variant: Some(variant.into()), checks: Some(checks) }
+    PlanOptions { kernel: Some(kernel), variant: Some(variant.into()), checks: Some(checks), ..PlanOptions::default() }
 }
 
 /// All kernels, trusted and checked, and a variant with a workspace.

@@ -13,7 +13,9 @@ pub fn validate(source: &str) -> Result<(naga::Module, ModuleInfo), String> {
     capabilities.set(Capabilities::SHADER_FLOAT16, source.starts_with("enable f16;"));
     capabilities.set(
         Capabilities::SHADER_FLOAT16_IN_FLOAT32,
-        ["fn half_bits", "array<vec2u>", "input: array<u32>"].iter().any(|part| source.contains(part)),
+        ["fn half_bits", "fn half_of_weight", "array<vec2u>", "input: array<u32>"]
+            .iter()
+            .any(|part| source.contains(part)),
     );
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)

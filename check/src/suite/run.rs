@@ -1,6 +1,6 @@
 //! Running a suite.
 
-use wgpu_conv::{Engine, Error, Problem};
+use wgpu_conv::{Engine, Error, Problem, Rounding};
 
 use super::{Content, Suite, TensorCase};
 use crate::data::DataKind;
@@ -39,9 +39,25 @@ fn run_tensors(case: &Case<'_>, session: &mut Session<'_>, tensors: &TensorCase,
         Ok(stage) => stage,
         Err(error) => return session.add(case.row(Status::Failed, error.to_string()).with_problem(problem)),
     };
+    let mut references = None;
     for unit in &units {
         let outcome = session.runner.plan(problem, unit).and_then(|plan| stage.run(&plan));
-        let result = outcome.map(|outcome| judge(problem, expected, &outcome));
+        let result = outcome.and_then(|outcome| match unit.rounding()? {
+            Rounding::Sums => Ok(judge(problem, expected, &outcome)),
+            rounding => {
+                let references = match &mut references {
+                    Some(references) => references,
+                    none => none.insert(data.references(problem)?),
+                };
+                // What was written down may itself be a sum in float32, as far away as it is.
+                let mut wider = references.of(rounding)?.clone();
+                for (place, of_file) in expected.values.iter().enumerate() {
+                    wider.bounds[place] += (wider.values[place] - of_file).abs();
+                    wider.values[place] = *of_file;
+                }
+                Ok(judge(problem, &wider, &outcome))
+            }
+        });
         session.add(case.result_row(problem, unit, result));
     }
 }

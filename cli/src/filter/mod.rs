@@ -67,7 +67,7 @@ pub struct FilterArgs {
     /// Quality of JPEG output, 1 to 100 [default: 90].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     quality: Option<u8>,
-    /// Force a GPU kernel: direct or tiled.
+    /// Force a GPU kernel: direct, broadcast, tiled or winograd.
     #[arg(long, value_name = "NAME", value_parser = Kernel::from_str)]
     compute_kernel: Option<Kernel>,
     /// Force a variant of a GPU kernel.
@@ -103,7 +103,7 @@ pub fn run(args: FilterArgs) -> Result<()> {
     let recipe = args.what.recipe()?;
     let filter = recipe.compile(args.divisor, args.offset).context("filter weights")?;
     // `--kernel` being the filter, the flags of the other commands cannot be flattened in.
-    let plan = KernelArgs { kernel: args.compute_kernel, variant: args.variant }.options()?;
+    let plan = KernelArgs { kernel: args.compute_kernel, variant: args.variant, accuracy: None }.options()?;
     let target = Target::new(&args.output, args.quality)?;
     let mut picture = Picture::read(&args.input)?;
     let mut notes = target.check_picture(&picture)?;

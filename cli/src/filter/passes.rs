@@ -178,7 +178,7 @@ fn run_channels(
             tensors.bias = bias.as_deref();
             tensors.residual = residual.as_deref();
             let mut check = Check::default();
-            check.add(&reference::convolve(&problem, &tensors)?.compare(&result)?);
+            check.add(&reference::convolve_as(&problem, &tensors, plan.rounding())?.compare(&result)?);
             Some(check)
         } else {
             None

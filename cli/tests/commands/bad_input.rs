@@ -120,6 +120,10 @@ fn flags() {
         case("verify --suite x.npy", "x.npy"),
         case("verify --filter no-problem-has-this", "no-problem-has-this"),
         case("verify --json no/such/file.json", "no/such"),
+        case("verify --random x", "'x'"),
+        case("verify --seed 5", "--random"),
+        case("verify --random 5 --from -1", "'-1'"),
+        case("verify --random 5 --suite .", "--suite"),
         case("verify A", "'A'"),
     ];
     for value in ["x", "1.5", "99999999999", "1,", ",1", "1x2", "\u{663}", "1e1", "+1", "", " "] {

@@ -1,12 +1,9 @@
-//! Random problems for property tests (proptest). In a test file: `#[path = "common/problems.rs"] mod problems;`.
+//! Strategies (proptest) for random problems: property tests draw from them, and so does [`random`](crate::random).
 //!
 //! Every draw is a valid problem of one to three spatial axes, a convolution, a transposed or (of two axes) a deformable one: what does not fit together
 //! (a kernel larger than the padded image, more padding than the mode can supply or than a transposed convolution has
 //! outputs, too much work) is mended, not thrown away, so nothing is rejected and a failing case shrinks towards two axes, one
 //! channel, one pixel and a 1×1 kernel.
-
-// Each test binary uses a part of this.
-#![allow(dead_code)]
 
 use std::fmt;
 
@@ -38,6 +35,39 @@ pub fn integer_problem(max_macs: u64) -> impl Strategy<Value = Case> {
 /// The same, of one kind.
 pub fn integer_problem_of(op: Op, max_macs: u64) -> impl Strategy<Value = Case> {
     problem_with(max_macs, Just(op), integer_activation())
+}
+
+/// Problems that Winograd's algorithm takes, which are few among the others: three taps along rows, columns or both.
+pub fn three_taps() -> impl Strategy<Value = Case> {
+    let sizes = (1..=3u32, 1..=4u32, 1..=9u32, 1..=21u32, 1..=19u32, 1..=19u32);
+    let kinds = (0..4usize, 0..4usize, 0..3usize, 0..2usize, 0..2usize, 0..4usize, 0..4u32);
+    (sizes, kinds).prop_map(|((batch, groups, ins, outs, height, width), kinds)| {
+        let (axes, mode, dtype, layout, bias, epilogue, padding) = kinds;
+        let (image, kernel) = [
+            (format!("h{}w{}", height + 2, width + 2), "k3"),
+            (format!("w{}", height * width + 2), "k3"),
+            (format!("h{}w{}", height + 2, width), "k3x1"),
+            (format!("h{height}w{}", width + 2), "k1x3"),
+        ][axes]
+            .clone();
+        // Along an axis with one tap there may be padding too, and reflecting takes less than there are elements.
+        let padding = if mode == 1 { padding.min(height.min(width) - 1) } else { padding };
+        let padding = if mode == 3 { padding.min(height.min(width)) } else { padding };
+        let mode = [":zeros", ":reflect", ":replicate", ":circular"][mode];
+        // A transposed one leaves its padding out of the output, of which something must remain.
+        let transposed = batch == 3 && padding < 2 && 2 * padding < height.min(width);
+        let mode = if mode == ":zeros" && transposed { ":transposed" } else { mode };
+        let text = format!(
+            "n{batch}c{}{image}o{}{kernel}p{padding}g{groups}{mode}{}{}{}{}",
+            ins * groups,
+            outs * groups,
+            ["", ":f16", ""][dtype],
+            ["", ":nhwc"][layout],
+            ["", ":nobias"][bias],
+            ["", "+relu", "+residual", "+residual+prelu"][epilogue],
+        );
+        Case(text.parse().unwrap_or_else(|error| panic!("the strategy must draw valid problems: {error}: {text}")))
+    })
 }
 
 /// One problem in eight is deformable; [`any_problem`] draws none of those.

@@ -1,0 +1,250 @@
+//! A soak: problems drawn from the whole parameter space, each on one kernel, variant and mode drawn among those that accept it.
+//!
+//! A draw depends on the seed, its number and the filter alone, so that a run can go on from where another one was stopped, and a
+//! failure is repeated by its number. What fails is made smaller as long as it fails on the same unit.
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use wgpu_conv::{Checks, Engine, Error, Problem, Result};
+
+use crate::data::{DataKind, ProblemData};
+use crate::problems::{self, any_activation, any_problem, in_any_format, or_deformable, three_taps};
+use crate::report::{Progress, Report, Status};
+use crate::runner::{Placement, Runner, Unit, UnitResult, judge};
+use crate::verify::{self, Case, Filter, Session};
+
+/// Keeps a draw to milliseconds on a software adapter.
+const MAX_MACS: u64 = 200_000;
+
+/// Attempts to make a failing draw smaller: each may compile a shader.
+const MAX_SHRINKING: u32 = 200;
+
+/// Which draws to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RandomOptions {
+    /// The seed of all of them.
+    pub seed: u64,
+    /// Number of the first.
+    pub from: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// What draws run on: an engine of each device, and one of the same device that splits all it can.
+struct Runners {
+    plain: Runner,
+    small: Runner,
+}
+
+impl Runners {
+    fn new(engine: &Engine) -> Self {
+        let options = engine.options().clone().max_segment_macs(1).max_workspace(0);
+        let small = Engine::with_options(engine.device(), engine.queue(), options);
+        Self { plain: Runner::new(engine), small: Runner::new(&small) }
+    }
+
+    fn of(&self, draw: &Draw) -> &Runner {
+        if draw.small { &self.small } else { &self.plain }
+    }
+}
+
+/// One draw.
+#[derive(Debug, Clone)]
+struct Draw {
+    problem: Problem,
+    /// Which of the units that take the problem, and whether it is a generic one: those are compiled once for all draws.
+    unit: u32,
+    generic: bool,
+    kind: DataKind,
+    placement: Placement,
+    /// Work and workspace are split as far as can be.
+    small: bool,
+}
+
+fn draws() -> impl Strategy<Value = Draw> {
+    let general = in_any_format(or_deformable(any_problem(MAX_MACS), MAX_MACS, any_activation()));
+    // On the heap: one after the other they are too much for a stack.
+    let problems = prop_oneof![5 => general.boxed(), 1 => three_taps().boxed()];
+    let kinds = prop::sample::select(DataKind::ALL.to_vec());
+    let unit = (any::<u32>(), any::<bool>());
+    (problems, unit, kinds, any::<u16>(), prop::bool::weighted(0.25)).prop_map(
+        |(problems::Case(problem), (unit, generic), kind, placement, small)| Draw {
+            problem,
+            unit,
+            generic,
+            kind,
+            placement: Placement::numbered(placement.into()),
+            small,
+        },
+    )
+}
+
+/// A draw that can be made smaller.
+fn draw(seed: u64, number: u64) -> Result<impl ValueTree<Value = Draw>> {
+    let mut bytes = [0; 32];
+    for (place, word) in bytes.chunks_exact_mut(8).zip([seed, number, 0, 0]) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);
+    draws().new_tree(&mut runner).map_err(|reason| Error::Internal(format!("nothing could be drawn: {reason}")))
+}
+
+impl Draw {
+    /// The unit, among those that take the problem and are admitted; `None` if there is none.
+    fn unit(&self, runner: &Runner, filter: &Filter) -> Result<Option<Unit>> {
+        let (mut units, refusals) = runner.units(&self.problem);
+        if units.is_empty() {
+            let reasons: Vec<String> = refusals.into_iter().map(|refusal| refusal.reason).collect();
+            return Err(Error::Internal(format!("no kernel accepts it: {}", reasons.join("; "))));
+        }
+        units.retain(|unit| filter.admits(unit));
+        let wanted = |unit: &Unit| unit.variant.starts_with("generic") == self.generic;
+        if units.iter().any(wanted) {
+            units.retain(wanted);
+        }
+        Ok(match units.len() {
+            0 => None,
+            count => Some(units[self.unit as usize % count]),
+        })
+    }
+
+    /// Runs it on a unit.
+    fn run(&self, runner: &Runner, unit: &Unit) -> Result<UnitResult> {
+        let seed = verify::seed_of(&self.problem.to_string());
+        let data = ProblemData::generate(&self.problem, self.kind, seed)?;
+        let outcome = runner.run(&self.problem, &data, unit, self.placement)?;
+        Ok(judge(&self.problem, &data.reference_as(&self.problem, unit.rounding()?)?, &outcome))
+    }
+
+    /// What it is, in words.
+    fn describe(&self) -> String {
+        let small = if self.small { ", work split as far as can be" } else { "" };
+        format!("{}, {} data, output from element {}{small}", self.problem, self.kind.name(), self.placement.output)
+    }
+}
+
+/// Runs draws on several engines at once, as [`verify::entries_on`] does.
+pub fn random_on(engines: &[Engine], options: &RandomOptions, filter: &Filter, progress: &mut dyn Progress) -> Report {
+    let RandomOptions { seed, from, count } = *options;
+    let numbers: Vec<u64> = (0..count).map(|index| from.saturating_add(index)).collect();
+    let names: Vec<String> = numbers.iter().map(|number| format!("random-{seed}-{number}")).collect();
+    let name = |index: usize| names[index].as_str();
+    let runners: Vec<Runners> = engines.iter().map(Runners::new).collect();
+    verify::share(engines, names.len(), name, filter, progress, |session, index| {
+        let here = |runners: &&Runners| runners.plain.engine().device() == session.runner.engine().device();
+        let Some(runners) = runners.iter().find(here) else { return };
+        let (name, number) = (&names[index], numbers[index]);
+        if let Err(error) = run_one(session, runners, name, seed, number) {
+            session.add(case(name).row(Status::Failed, format!("{error}; {}", repeat(seed, number, filter))));
+        }
+        verify::bound_pipelines(runners.small.engine());
+    })
+}
+
+fn case(name: &str) -> Case<'_> {
+    Case { source: "random", name }
+}
+
+/// The command that runs a draw once more.
+fn repeat(seed: u64, number: u64, filter: &Filter) -> String {
+    let kernel = filter.kernel.map(|kernel| format!(" --kernel {kernel}")).unwrap_or_default();
+    let variant = filter.variant.as_ref().map(|variant| format!(" --variant {variant}")).unwrap_or_default();
+    let mode = filter.checks.map(|checks: Checks| format!(" --mode {checks}")).unwrap_or_default();
+    format!("again: wgpu-conv verify --random 1 --seed {seed} --from {number}{kernel}{variant}{mode}")
+}
+
+fn run_one(session: &mut Session<'_>, runners: &Runners, name: &str, seed: u64, number: u64) -> Result<()> {
+    let filter = session.filter;
+    let mut tree = draw(seed, number)?;
+    let first = tree.current();
+    let runner = runners.of(&first);
+    let Some(unit) = first.unit(runner, filter)? else {
+        let row = case(name).row(Status::Refused, "no kernel asked for takes it".into());
+        session.add(row.with_problem(&first.problem));
+        return Ok(());
+    };
+    let mut result = first.run(runner, &unit).unwrap_or_else(|error| UnitResult::failure(error.to_string()));
+    if !result.passed {
+        let smallest = shrunk(runners, &unit, &mut tree).unwrap_or_else(|| first.clone());
+        result.message =
+            format!("{}; smallest: {}; {}", result.message, smallest.describe(), repeat(seed, number, filter));
+    }
+    session.add(case(name).result_row(&first.problem, &unit, Ok(result)));
+    Ok(())
+}
+
+/// The smallest draw that was found to fail on the unit; `None` if no smaller one does.
+fn shrunk(runners: &Runners, unit: &Unit, tree: &mut impl ValueTree<Value = Draw>) -> Option<Draw> {
+    let fails = |draw: &Draw| {
+        let runner = runners.of(draw);
+        let takes = runner.units(&draw.problem).0.contains(unit);
+        takes && !draw.run(runner, unit).is_ok_and(|result| result.passed)
+    };
+    let mut smallest = None;
+    let mut more = tree.simplify();
+    for _ in 0..MAX_SHRINKING {
+        if !more {
+            break;
+        }
+        let draw = tree.current();
+        more = if fails(&draw) {
+            smallest = Some(draw);
+            tree.simplify()
+        } else {
+            tree.complicate()
+        };
+    }
+    smallest
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use wgpu_conv::{Kernel, Op};
+
+    use super::*;
+
+    fn problem(seed: u64, number: u64) -> Problem {
+        draw(seed, number).unwrap().current().problem
+    }
+
+    #[test]
+    fn a_draw_depends_on_seed_and_number_alone() {
+        let texts = |seed| (0..40).map(|number| problem(seed, number).to_string()).collect::<Vec<_>>();
+        assert_eq!(texts(1), texts(1));
+        assert_ne!(texts(1), texts(2));
+        assert!(texts(1).into_iter().collect::<BTreeSet<_>>().len() > 35);
+    }
+
+    /// A strategy that draws what is no problem panics.
+    #[test]
+    fn every_draw_is_a_problem() {
+        assert!((0..20_000).all(|number| problem(3, number).to_string().parse::<Problem>().is_ok()));
+    }
+
+    #[test]
+    fn every_kind_is_drawn() {
+        let problems: Vec<Problem> = (0..300).map(|number| problem(7, number)).collect();
+        for op in [Op::Conv, Op::ConvTranspose, Op::DeformConv] {
+            assert!(problems.iter().any(|problem| problem.op() == op), "{op:?}");
+        }
+        assert!(problems.iter().any(|problem| problem.integers().is_some()));
+        let taken = |problem: &&Problem| {
+            let options = wgpu_conv::PlanOptions { kernel: Some(Kernel::Winograd), ..Default::default() };
+            wgpu_conv::select(problem, &wgpu_conv::Capabilities::baseline(), &options).is_ok()
+        };
+        assert!(problems.iter().filter(taken).count() > 20);
+    }
+
+    #[test]
+    fn the_command_names_what_was_asked_for() {
+        let filter = Filter { kernel: Some(Kernel::Tiled), variant: None, checks: Some(Checks::Checked) };
+        assert_eq!(
+            repeat(3, 14, &filter),
+            "again: wgpu-conv verify --random 1 --seed 3 --from 14 --kernel tiled --mode checked"
+        );
+    }
+}
