@@ -74,6 +74,7 @@ def arguments():
     parser.add_argument("problems", nargs="*", metavar="PROBLEM", help="problem strings, or A to L (default: A to L)")
     parser.add_argument("--layers", metavar="NETWORK", help="the layers of resnet50 or mobilenet")
     parser.add_argument("--batch", type=int, default=1, help="batch of the network's layers (default 1)")
+    parser.add_argument("--options", default="", metavar="TEXT", help="goes behind each problem, as :f16 or :nhwc:f16")
     parser.add_argument("--rounds", type=int, default=10, help="times that everyone has a turn (default 10)")
     parser.add_argument("--peers", metavar="NAMES", help="parts of names, with commas: only those (default: all)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each CPU peer and of a software adapter")
@@ -115,6 +116,10 @@ def chosen(name, wanted):
 
 def layers(ours, args):
     """Name and problem of everything to be measured."""
+    return [(name, problem + args.options) for name, problem in plain_layers(ours, args)]
+
+
+def plain_layers(ours, args):
     if args.problems:
         letters = {layer["name"]: layer["problem"] for layer in ours.ask(op="layers")["layers"]}
         return [(text.upper(), letters[text.upper()]) if text.upper() in letters else ("", text) for text in args.problems]

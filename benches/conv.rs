@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use wgpu_conv::{Bound, Buffers, Context, ContextOptions, Engine, PlanOptions, Problem, Result, WeightData, reference};
+use wgpu_conv::{
+    Bound, Buffers, Context, ContextOptions, Engine, PlanOptions, Problem, Result, Rounding, WeightData, reference,
+};
 use wgpu_conv_check::{DataKind, GpuClock, NETWORKS, ProblemData, WORKLOADS, measure};
 
 /// Milliseconds of one pass at most: a driver may end a submission that takes seconds.
@@ -133,7 +135,7 @@ impl Timed {
         let output = engine.buffer_zeroed_as("output", problem.output_len(), dtype)?;
         let bound = plan.bind_blocking(&weights, &Buffers::new(input.slice(..), output.slice(..)))?;
         let timing = measure(engine, &bound, 1)?;
-        check(problem, &data, &engine.read_as_blocking(output.slice(..), dtype)?)?;
+        check(problem, &data, &engine.read_as_blocking(output.slice(..), dtype)?, plan.rounding())?;
         if !timing.on_gpu {
             eprintln!("{problem}: no timestamps that make sense; times are by the wall clock");
         }
@@ -178,12 +180,12 @@ impl Timed {
 }
 
 /// Compares outputs from all over the result with the reference.
-fn check(problem: &Problem, data: &ProblemData, output: &[f32]) -> Result<()> {
+fn check(problem: &Problem, data: &ProblemData, output: &[f32], rounding: Rounding) -> Result<()> {
     let count = problem.output_len();
     // Multiples of a large odd number end up everywhere: in every image, channel and part of a row.
     let indices: Vec<u64> = (0..CHECKED_OUTPUTS).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % count).collect();
     let sampled: Vec<f32> = indices.iter().map(|&index| output[index as usize]).collect();
-    let comparison = reference::convolve_at(problem, &data.tensors(), &indices)?.compare(&sampled)?;
+    let comparison = reference::convolve_at_as(problem, &data.tensors(), &indices, rounding)?.compare(&sampled)?;
     assert!(comparison.passed(), "{problem} is wrong: {comparison:?}");
     Ok(())
 }
