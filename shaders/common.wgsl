@@ -185,7 +185,7 @@ fn source(position: i32, size: u32) -> i32 {
 
 fn read_input(index: u32) -> Value {
     if INPUT_IN_OUTPUT {
-        return load_output(index);
+        return Value(load_output(index));
     }
     return load_input(index);
 }

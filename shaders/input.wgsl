@@ -4,4 +4,4 @@ alias InputElement = f32;
 
 @group(0) @binding(1) var<storage, read> input: array<InputElement>;
 
-fn load_input(index: u32) -> f32 { return f32(input[index]); }
+fn load_input(index: u32) -> Value { return Value(input[index]); }

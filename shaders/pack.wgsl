@@ -3,7 +3,8 @@
 // `pack_quads.wgsl`, which declare the two tensors.
 
 // 0 oihw: (group, channel, K). 1 blocked4: (group, block of four channels, K, 4). 2 kmajor: (group, block of input
-// channels, tap, channel of the block, channels rounded up to 4), each group filled up to `rows` positions along K.
+// channels, tap, channel of the block, channels rounded up to 4), each group filled up to `rows` positions along K. 3 matrix: the
+// same positions, (group, 16 of them, channels rounded up to 4, 16).
 const PACKING: u32 = 1u;
 
 const THREADS: u32 = 64u;
@@ -39,10 +40,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
             tap = vector % taps;
         } else {
             let position = vector / quads;
-            let row = position % pack.rows;
-            let run = row / pack.channel_block;
+            var row = position % pack.rows;
             group = position / pack.rows;
             channel = vector % quads * 4u + r;
+            if PACKING == 3u {
+                // A vector is four positions of a channel.
+                let of_group = vector % (pack.rows * quads);
+                row = of_group / (quads * 16u) * 16u + of_group % 4u * 4u + r;
+                channel = of_group / 4u % (quads * 4u);
+            }
+            let run = row / pack.channel_block;
             from_channel = run / taps * pack.channel_block + row % pack.channel_block;
             tap = run % taps;
         }

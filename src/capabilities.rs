@@ -1,5 +1,7 @@
 //! [`Capabilities`]: what a device can do, as far as it matters for choosing and running kernels.
 
+use crate::matrix_units::MatrixUnits;
+
 /// What kind of adapter a device belongs to; kernel choice depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AdapterClass {
@@ -23,6 +25,8 @@ pub struct Capabilities {
     pub max_loop_rounds: u64,
     /// Whether shaders can read and write 16-bit floats as they are (`SHADER_F16`); without, they do so two at a time.
     pub shader_f16: bool,
+    /// The device's matrix units, once they have passed a test; or why the kernel `matrix` is not used.
+    pub matrix_units: Result<MatrixUnits, String>,
     /// Bytes of workspace that a plan may take in order to be fast: Winograd's algorithm goes through images in strips
     /// that keep to it, as far as a single row of tiles does.
     pub max_workspace: u64,
@@ -32,7 +36,7 @@ pub struct Capabilities {
 const MAX_WORKSPACE: u64 = 1 << 28;
 
 impl Capabilities {
-    /// What `device` can do.
+    /// What `device` can do, but for matrix units: only its adapter and a test can tell ([`MatrixUnits::of`]).
     pub fn of(device: &wgpu::Device) -> Self {
         let info = device.adapter_info();
         let class = match info.device_type {
@@ -46,6 +50,7 @@ impl Capabilities {
             limits: device.limits(),
             max_loop_rounds: loop_rounds(&info.name),
             shader_f16,
+            matrix_units: MatrixUnits::of(device, &[]),
             max_workspace: MAX_WORKSPACE,
         }
     }
@@ -57,8 +62,20 @@ impl Capabilities {
             limits: wgpu::Limits::default(),
             max_loop_rounds: u64::MAX,
             shader_f16: false,
+            matrix_units: Err("WebGPU has no matrix units".into()),
             max_workspace: MAX_WORKSPACE,
         }
+    }
+
+    /// The same on a device with `SHADER_F16`, the usual matrix units and 32 KiB of workgroup memory, which come with them.
+    pub fn with_matrix_units(self) -> Self {
+        let limits = wgpu::Limits { max_compute_workgroup_storage_size: 1 << 15, ..self.limits };
+        Self { limits, shader_f16: true, matrix_units: Ok(MatrixUnits::usual()), ..self }
+    }
+
+    /// Invocations of a subgroup, where kernels are laid out for it.
+    pub(crate) fn subgroup_size(&self) -> u32 {
+        self.matrix_units.as_ref().map_or(32, |units| units.subgroup_size)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use crate::error::{Error, NoAdapter, Result};
+use crate::matrix_units;
 
 /// What to look for.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +14,9 @@ pub struct ContextOptions {
     /// Backends to look at. Default: the environment variable `WGPU_BACKEND` (a list such as `vulkan,metal`), else all
     /// that this crate's feature `context` brings.
     pub backends: Option<wgpu::Backends>,
+    /// Whether the device may use its matrix units, where it has any: an experimental feature of wgpu, which the kernel `matrix`
+    /// tests before it uses them. Default: true.
+    pub matrix_units: Option<bool>,
     /// Instance flags. Default: wgpu's own, which the environment can change (`WGPU_VALIDATION` and its kin).
     pub flags: Option<wgpu::InstanceFlags>,
 }
@@ -43,7 +47,7 @@ pub struct Context {
     /// The adapter.
     pub adapter: wgpu::Adapter,
     /// The device: all of the adapter's limits, and those of its features that this crate can use (timestamp
-    /// queries, pipeline cache).
+    /// queries, pipeline cache, 16-bit floats, matrix units).
     pub device: wgpu::Device,
     /// Its queue.
     pub queue: wgpu::Queue,
@@ -61,6 +65,7 @@ impl Context {
     /// [`Error::NoAdapter`], whose message says what to install, or [`Error::NoDevice`].
     pub fn new(options: &ContextOptions) -> impl Future<Output = Result<Self>> + use<> {
         let (name, backends, instance) = (options.name(), options.backends(), options.instance());
+        let matrix_units = options.matrix_units.unwrap_or(true);
         async move {
             let adapters = instance.enumerate_adapters(backends).await;
             let available = adapters.iter().map(|adapter| adapter.get_info().name).collect();
@@ -68,7 +73,7 @@ impl Context {
                 .into_iter()
                 .next()
                 .ok_or_else(|| Error::NoAdapter(NoAdapter { backends: tried(backends), wanted: name, available }))?;
-            let (device, queue) = make_device(&adapter).await?;
+            let (device, queue) = make_device(&adapter, matrix_units).await?;
             Ok(Self { adapter, device, queue })
         }
     }
@@ -79,9 +84,16 @@ impl Context {
         async move { matching(instance.enumerate_adapters(backends).await, name.as_deref()) }
     }
 
-    /// An engine with default options on this device.
+    /// An engine on this device, with [`engine_options`](Self::engine_options).
     pub fn engine(&self) -> crate::Engine {
-        crate::Engine::new(&self.device, &self.queue)
+        crate::Engine::with_options(&self.device, &self.queue, self.engine_options())
+    }
+
+    /// Default options, with the matrix units that the device may use.
+    pub fn engine_options(&self) -> crate::EngineOptions {
+        let may = self.device.features().contains(matrix_units::FEATURES);
+        let properties = if may { self.adapter.cooperative_matrix_properties() } else { Vec::new() };
+        crate::EngineOptions::default().matrix_units(properties)
     }
 }
 
@@ -119,11 +131,20 @@ fn matching(mut adapters: Vec<wgpu::Adapter>, name: Option<&str>) -> Vec<wgpu::A
     adapters
 }
 
-async fn make_device(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
+async fn make_device(adapter: &wgpu::Adapter, matrix_units: bool) -> Result<(wgpu::Device, wgpu::Queue)> {
+    let there = adapter.features();
+    let experimental = if matrix_units && there.contains(matrix_units::FEATURES) {
+        // SAFETY: wgpu asks to be told that experimental features may break its promises. Of those, the device gets cooperative
+        // matrices alone, and our only shaders with such are `matrix.wgsl`, whose indices the host has proved, and its test.
+        (matrix_units::FEATURES, unsafe { wgpu::ExperimentalFeatures::enabled() })
+    } else {
+        (wgpu::Features::empty(), wgpu::ExperimentalFeatures::disabled())
+    };
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("wgpu-conv"),
-        required_features: adapter.features() & USED_FEATURES,
+        required_features: there & USED_FEATURES | experimental.0,
         required_limits: adapter.limits(),
+        experimental_features: experimental.1,
         ..Default::default()
     };
     adapter
@@ -177,7 +198,7 @@ mod tests {
         let options = ContextOptions {
             adapter_name: Some("no such adapter".into()),
             backends: Some(wgpu::Backends::NOOP),
-            flags: None,
+            ..ContextOptions::default()
         };
         let error = Context::new_blocking(&options).unwrap_err();
         let Error::NoAdapter(NoAdapter { wanted, available, .. }) = &error else { panic!("{error:?}") };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
 
 use crate::accuracy::Accuracy;
@@ -12,6 +12,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::gpu::{Lost, Pending, lock, map_and_copy, poll_once, scoped};
 use crate::kernels::Checks;
+use crate::matrix_units::MatrixUnits;
 use crate::pipelines::Pipelines;
 use crate::plan::Plan;
 use crate::problem::Problem;
@@ -28,6 +29,11 @@ pub struct EngineOptions {
     pub checks: Checks,
     /// What kernels may do with the numbers. Default: Winograd's algorithm.
     pub accuracy: Accuracy,
+    /// The adapter's matrix units, from `wgpu::Adapter::cooperative_matrix_properties`, for the kernel `matrix`. The device needs the
+    /// features `EXPERIMENTAL_COOPERATIVE_MATRIX`, `SHADER_F16` and `SUBGROUP`. Before anything else the engine then multiplies known
+    /// matrices (once, when its [`capabilities`](Engine::capabilities) are first needed; natively only: it submits that and waits); if a
+    /// result is wrong the kernel is not used, and [`Capabilities::matrix_units`] says why. Default: none.
+    pub matrix_units: Vec<wgpu::CooperativeMatrixProperties>,
     /// Most multiply-adds (tails included) in one segment of a plan; see [`Plan::segments`]. Default: by the class of the
     /// adapter, so that one segment takes a fraction of a second.
     pub max_segment_macs: Option<u64>,
@@ -80,6 +86,12 @@ impl EngineOptions {
         Self { accuracy, ..self }
     }
 
+    /// Sets [`matrix_units`](Self::matrix_units).
+    #[must_use]
+    pub fn matrix_units(self, properties: Vec<wgpu::CooperativeMatrixProperties>) -> Self {
+        Self { matrix_units: properties, ..self }
+    }
+
     /// Sets [`max_workspace`](Self::max_workspace).
     #[must_use]
     pub fn max_workspace(self, bytes: u64) -> Self {
@@ -122,7 +134,7 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
-    capabilities: Capabilities,
+    capabilities: OnceLock<Capabilities>,
     options: EngineOptions,
     lost: Lost,
     pipelines: Pipelines,
@@ -137,13 +149,10 @@ impl Engine {
 
     /// An engine with these options.
     pub fn with_options(device: &wgpu::Device, queue: &wgpu::Queue, options: EngineOptions) -> Self {
-        let mut capabilities = Capabilities::of(device);
-        capabilities.max_workspace = options.max_workspace.unwrap_or(capabilities.max_workspace);
-        capabilities.shader_f16 &= options.shader_f16.unwrap_or(true);
         let engine = Self(Arc::new(Inner {
             device: device.clone(),
             queue: queue.clone(),
-            capabilities,
+            capabilities: OnceLock::new(),
             options,
             lost: Lost::default(),
             pipelines: Pipelines::default(),
@@ -179,9 +188,25 @@ impl Engine {
         &self.0.queue
     }
 
-    /// What the device can do.
+    /// What the device can do. If the engine was told of matrix units, they are tested when this is first asked for.
     pub fn capabilities(&self) -> &Capabilities {
-        &self.0.capabilities
+        self.tested_capabilities(|units| units.test(self.device(), self.queue(), self.lost()))
+    }
+
+    /// The same with this test of matrix units, if nobody asked before.
+    pub(crate) fn tested_capabilities(
+        &self,
+        test: impl FnOnce(&MatrixUnits) -> std::result::Result<(), String>,
+    ) -> &Capabilities {
+        self.0.capabilities.get_or_init(|| {
+            let Inner { device, options, .. } = &*self.0;
+            let mut capabilities = Capabilities::of(device);
+            capabilities.max_workspace = options.max_workspace.unwrap_or(capabilities.max_workspace);
+            capabilities.shader_f16 &= options.shader_f16.unwrap_or(true);
+            capabilities.matrix_units =
+                MatrixUnits::of(device, &options.matrix_units).and_then(|units| test(&units).map(|()| units));
+            capabilities
+        })
     }
 
     /// The options that it was made with.

@@ -166,7 +166,7 @@ impl Plan {
             }
             // The packed weight is below the limit of a binding, or the kernel had refused.
             let params = |partial| Params::new(pass, &tiling, weight_offset as u32, partial);
-            let build = Build { split, partial, storage, ..Build::default() };
+            let build = Build { split, partial, storage, ..Build::of(plan.engine.capabilities()) };
             let whole = |workgroups| Segment::whole(&plan.engine, workgroups).map(|segment| vec![segment]);
             if let Some(prepare) = pass.prepare.as_ref().filter(|prepare| prepare.bytes() > 0) {
                 let bytes = prepare.bytes();
@@ -379,6 +379,7 @@ impl Plan {
             Kernel::Direct => "wgpu-conv: direct",
             Kernel::Broadcast => "wgpu-conv: broadcast",
             Kernel::Tiled => "wgpu-conv: tiled",
+            Kernel::Matrix => "wgpu-conv: matrix",
             Kernel::Winograd => "wgpu-conv: winograd",
         };
         Ok(self.engine.pipeline(source, self.checks, Layout::Convolution(build.aliasing), label))

@@ -40,7 +40,10 @@ use winograd::Tiles;
 /// flushed to zero too. An activation multiplies it by its Lipschitz constant, adds its own
 /// [error](crate::Activation::error_bound) and one rounding of the result. The samples of a deformable convolution have an error
 /// of their own, since their places are float32 too: S counts it, and it is added, times the weight. 16-bit outputs add half a
-/// step of theirs; the reference rounds 16-bit tensors first, as uploading does. Integers are exact, but that an 8-bit output
+/// step of theirs; the reference rounds 16-bit tensors first, as uploading does. On matrix units ([`Rounding::Matrix`]) input and
+/// weight are 16-bit floats, and the bound of the sums is four times as wide: units align all addends of a step to the largest and
+/// cut off what lies below (Fasi et al. 2021, "Numerical behavior of NVIDIA tensor cores"), which is at most 2^-23 of S for each of
+/// the K products and, once in a step of at least four, for the sum so far. Integers are exact, but that an 8-bit output
 /// may be a neighbour where float32 does not tell on which side of a half its value lies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
@@ -74,10 +77,13 @@ pub struct Comparison {
 /// # Errors
 /// What [`Tensors::check`] says, and [`Error::TooLarge`] if there is no memory for the result (16 bytes per output).
 pub fn convolve(problem: &Problem, tensors: &Tensors<'_>) -> Result<Reference> {
-    // Starting threads costs more than a small problem. Where there are no threads (browsers), parallelism is unknown.
+    convolve_as(problem, tensors, Rounding::Sums)
+}
+
+/// Starting threads costs more than a small problem. Where there are no threads (browsers), parallelism is unknown.
+fn threads_for(problem: &Problem) -> usize {
     let worth_it = problem.macs() > 1 << 20;
-    let threads = if worth_it { thread::available_parallelism().map_or(1, NonZero::get) } else { 1 };
-    convolve_on(threads, problem, tensors)
+    if worth_it { thread::available_parallelism().map_or(1, NonZero::get) } else { 1 }
 }
 
 /// As [`convolve`], with the error bounds of a kernel that rounds like this ([`Plan::rounding`]).
@@ -90,9 +96,9 @@ pub fn convolve(problem: &Problem, tensors: &Tensors<'_>) -> Result<Reference> {
 ///
 /// [`Plan::rounding`]: crate::Plan::rounding
 pub fn convolve_as(problem: &Problem, tensors: &Tensors<'_>, rounding: Rounding) -> Result<Reference> {
-    let plain = convolve(problem, tensors)?;
+    let plain = convolve_on(threads_for(problem), problem, tensors, rounding)?;
     let Rounding::Winograd { outputs } = rounding else { return Ok(plain) };
-    let planar = Planar::new(problem, tensors);
+    let planar = Planar::new(problem, tensors, rounding);
     let (planar_problem, tensors) = (&planar.problem(), &planar.tensors());
     let tiles = Tiles::new(planar_problem, tensors, outputs)?;
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -101,15 +107,16 @@ pub fn convolve_as(problem: &Problem, tensors: &Tensors<'_>, rounding: Rounding)
     Ok(Reference { values: plain.values, bounds })
 }
 
-fn convolve_on(threads: usize, problem: &Problem, tensors: &Tensors<'_>) -> Result<Reference> {
+fn convolve_on(threads: usize, problem: &Problem, tensors: &Tensors<'_>, rounding: Rounding) -> Result<Reference> {
     tensors.check(problem)?;
     let result = Reference { values: allocate(problem)?, bounds: allocate(problem)? };
-    let planar = Planar::new(problem, tensors);
+    let planar = Planar::new(problem, tensors, rounding);
+    let terms = terms(problem, rounding);
     let (planar_problem, tensors) = (&planar.problem(), &planar.tensors());
     let result = match (problem.integers(), problem.op()) {
         (Some(integers), _) => integers::Whole::new(planar_problem, tensors, integers).compute(threads, result),
-        (None, Op::Conv) => share(threads, &Sweep::new(planar_problem, tensors), result),
-        (None, Op::ConvTranspose) => share(threads, &Scatter::new(planar_problem, tensors), result),
+        (None, Op::Conv) => share(threads, &Sweep::new(planar_problem, tensors, terms), result),
+        (None, Op::ConvTranspose) => share(threads, &Scatter::new(planar_problem, tensors, terms), result),
         (None, Op::DeformConv) => share(threads, &Deform::new(planar_problem, tensors), result),
     };
     Ok(planar::in_order_of(problem, result))
@@ -185,13 +192,30 @@ fn allocate(problem: &Problem) -> Result<Vec<f64>> {
 const UNIT: f64 = f32::EPSILON as f64 / 2.0;
 const FLUSHED: f64 = f32::MIN_POSITIVE as f64;
 
-/// The value and bound of one output (at `index`, of channel `channel`), from its sum of products and the sum of their
-/// absolute values.
-fn finish(problem: &Problem, tensors: &Tensors<'_>, channel: usize, index: usize, sums: [f64; 2]) -> (f64, f64) {
-    finish_uncertain(problem, tensors, channel, index, [sums[0], sums[1], 0.0])
+/// How many roundings lie between the products and the sum, of 2^-24 each.
+fn terms(problem: &Problem, rounding: Rounding) -> f64 {
+    let products = problem.sum_length() as f64;
+    match rounding {
+        // Four times what sums have, with the four further roundings that are counted there.
+        Rounding::Matrix => 4.0 * products + 12.0,
+        Rounding::Sums | Rounding::Winograd { .. } => products,
+    }
 }
 
-/// As [`finish`], with the error that the factors have before they are multiplied, as the third sum.
+/// The value and bound of one output (at `index`, of channel `channel`), from its sum of products and the sum of their
+/// absolute values, where so many roundings lie between the products and the sum.
+fn finish(
+    problem: &Problem,
+    tensors: &Tensors<'_>,
+    channel: usize,
+    index: usize,
+    sums: [f64; 2],
+    terms: f64,
+) -> (f64, f64) {
+    finish_terms(problem, tensors, channel, index, [sums[0], sums[1], 0.0], terms)
+}
+
+/// As [`finish`] of plain sums, with the error that the factors have before they are multiplied, as the third sum.
 fn finish_uncertain(
     problem: &Problem,
     tensors: &Tensors<'_>,
@@ -258,10 +282,11 @@ pub fn convolve_at_as(
     rounding: Rounding,
 ) -> Result<Reference> {
     tensors.check(problem)?;
-    let planar = Planar::new(problem, tensors);
+    let planar = Planar::new(problem, tensors, rounding);
     let (planar_problem, tensors) = (&planar.problem(), &planar.tensors());
+    let terms = terms(problem, rounding);
     let tiles = match rounding {
-        Rounding::Sums => None,
+        Rounding::Sums | Rounding::Matrix => None,
         Rounding::Winograd { outputs } => Some(Tiles::new(planar_problem, tensors, outputs)?),
     };
     let mut result = Reference { values: Vec::new(), bounds: Vec::new() };
@@ -276,7 +301,7 @@ pub fn convolve_at_as(
         let place = planar::index(problem, index);
         let (value, bound) = match problem.integers() {
             Some(integers) => integers::output(planar_problem, tensors, integers, place),
-            None => single::output(planar_problem, tensors, place),
+            None => single::output(planar_problem, tensors, place, terms),
         };
         result.values.push(value);
         result.bounds.push(tiles.as_ref().map_or(bound, |tiles| tiles.bound(place)));
@@ -359,10 +384,11 @@ mod tests {
             let mut tensors = Tensors::new(&input, &weight).bias(&bias).residual(&residual);
             tensors.offset = problem.offset_shape().map(|_| &offset[..]);
             tensors.mask = problem.mask_shape().map(|_| &mask[..]);
-            let serial = convolve_on(1, &problem, &tensors).unwrap();
+            let serial = convolve_on(1, &problem, &tensors, Rounding::Sums).unwrap();
             assert!(serial.values.iter().all(|value| *value != 0.0), "every block was stored");
             for threads in [0, 2, 3, 16, 1000] {
-                assert_eq!(convolve_on(threads, &problem, &tensors).unwrap(), serial, "{text}, {threads} threads");
+                let parallel = convolve_on(threads, &problem, &tensors, Rounding::Sums).unwrap();
+                assert_eq!(parallel, serial, "{text}, {threads} threads");
             }
         }
     }

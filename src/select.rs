@@ -77,7 +77,7 @@ pub(crate) fn select_for(
         if let Some(variant) = options.variant.as_deref().filter(|&variant| variant != choice.name()) {
             return Err(format!("variant {variant} was asked for"));
         }
-        let (needed, allowed) = (choice.rounding().needs(), options.accuracy.unwrap_or_default());
+        let (needed, allowed) = (choice.rounding().needs(problem.dtype()), options.accuracy.unwrap_or_default());
         if needed > allowed {
             return Err(format!("it needs accuracy {needed}, and {allowed} was asked for"));
         }

@@ -30,6 +30,9 @@ pub enum Packing {
     /// group rounded up to a multiple of four): K with a tap's channels next to each other. Blocks are the longest of 8, 4, 2
     /// and 1 channels that fill up little with zeros; each group's K is filled up to a multiple of 16.
     KMajor,
+    /// The positions along K of `KMajor` for matrix units: (groups, ceil(K / 16), channels of the group rounded up to a multiple of
+    /// four, 16), 16-bit floats whatever the weight's type.
+    Matrix,
     /// As `KMajor`, for the products of Winograd's algorithm with tiles of two outputs along an axis: a group for each position
     /// in the tile and each group, float32 whatever the weight's type.
     Winograd2,
@@ -44,6 +47,7 @@ impl Packing {
             Self::Oihw => "oihw",
             Self::Blocked4 => "blocked4",
             Self::KMajor => "kmajor",
+            Self::Matrix => "matrix",
             Self::Winograd2 => "winograd2",
             Self::Winograd4 => "winograd4",
         }
@@ -55,6 +59,7 @@ impl Packing {
             Self::Oihw => 0,
             Self::Blocked4 => 1,
             Self::KMajor | Self::Winograd2 | Self::Winograd4 => 2,
+            Self::Matrix => 3,
         }
     }
 
@@ -63,7 +68,7 @@ impl Packing {
         // Only a plan comes here, which has made them before.
         let passes = lowered::passes(problem).map_err(Error::Internal)?;
         match self {
-            Self::Oihw | Self::Blocked4 | Self::KMajor => Ok(passes),
+            Self::Oihw | Self::Blocked4 | Self::KMajor | Self::Matrix => Ok(passes),
             Self::Winograd2 => winograd::passes(&passes, 2, 1, capabilities).map_err(Error::Internal),
             Self::Winograd4 => winograd::passes(&passes, 4, 1, capabilities).map_err(Error::Internal),
         }
@@ -73,7 +78,7 @@ impl Packing {
     pub(crate) fn vectors(self, pass: &Lowered) -> u64 {
         match self {
             Self::Oihw => u64::from(pass.out_channels()).saturating_mul(pass.sum_length()).div_ceil(4),
-            Self::Blocked4 | Self::KMajor | Self::Winograd2 | Self::Winograd4 => {
+            Self::Blocked4 | Self::KMajor | Self::Matrix | Self::Winograd2 | Self::Winograd4 => {
                 let quads = u64::from(pass.group_out).div_ceil(4);
                 let depth = if self == Self::Blocked4 { pass.sum_length() } else { KOrder::of(pass).rows() };
                 u64::from(pass.groups).saturating_mul(quads).saturating_mul(depth)
@@ -81,12 +86,19 @@ impl Packing {
         }
     }
 
-    /// Bytes of a packed weight, the parts of all passes behind each other; passes with the same weight share one.
+    /// Elements of a packed weight, the parts of all passes behind each other; passes with the same weight share one.
+    pub(crate) fn elements(self, passes: &[Lowered]) -> u64 {
+        let of_passes = passes.iter().filter(|pass| !pass.same_weight);
+        of_passes.fold(0_u64, |sum, pass| sum.saturating_add(self.vectors(pass).saturating_mul(4)))
+    }
+
+    /// Bytes of it.
     pub(crate) fn bytes(self, passes: &[Lowered]) -> u64 {
-        passes
-            .iter()
-            .filter(|pass| !pass.same_weight)
-            .fold(0_u64, |sum, pass| sum.saturating_add(self.vectors(pass).saturating_mul(4 * pass.element_size())))
+        let element = match self {
+            Self::Matrix => DType::F16.size(),
+            _ => passes.first().map_or(0, Lowered::element_size),
+        };
+        self.elements(passes).saturating_mul(element)
     }
 
     /// The first vector of each pass.
@@ -120,9 +132,9 @@ impl KOrder {
         Self { block: block as u32, length: channels.next_multiple_of(block).saturating_mul(taps) }
     }
 
-    /// Rows of a group's packed weight: slices of up to 16 rows are read whole.
+    /// Rows of a group's packed weight: slices of up to 32 rows are read whole.
     pub fn rows(&self) -> u64 {
-        self.length.checked_next_multiple_of(16).unwrap_or(u64::MAX)
+        self.length.checked_next_multiple_of(32).unwrap_or(u64::MAX)
     }
 }
 

@@ -108,9 +108,8 @@ fn run_part(part: usize) {
     let (mut failures, mut runs) = (Vec::new(), 0);
     for case in cases.cases.iter().filter(|case| case.configuration.unwrap_or(case.index) % PARTS == part) {
         let (mut units, refusals) = runner.units(&case.problem);
-        // Winograd's algorithm is for some problems, the other kernels for all.
         let may = |unit: &Unit| {
-            unit.kernel == Kernel::Winograd || case.configuration.is_none() && !unit.variant.starts_with("generic")
+            !unit.takes_everything() || case.configuration.is_none() && !unit.variant.starts_with("generic")
         };
         assert!(refusals.iter().all(|refusal| may(&refusal.unit)), "{} {}: {refusals:?}", case.name, case.problem);
         units.retain(|unit| cases.runs(case, unit));
@@ -226,12 +225,14 @@ fn every_variant_runs_many_problems() {
     let cases = Cases::new();
     let takes = |case: &Case, unit: &Unit| select(&case.problem, &Capabilities::baseline(), &unit.options()).is_ok();
     let count = |unit: &Unit| {
-        let runs = |case: &&Case| cases.runs(case, unit) && (unit.kernel != Kernel::Winograd || takes(case, unit));
+        let runs = |case: &&Case| cases.runs(case, unit) && (unit.takes_everything() || takes(case, unit));
         cases.cases.iter().filter(runs).count()
     };
     for unit in Unit::all() {
         let least = match (unit.kernel, unit.variant.starts_with("generic"), unit.checks) {
             (Kernel::Winograd, ..) => 150,
+            // On devices that have what it takes: `matrix.rs` runs those.
+            (Kernel::Matrix, ..) => 0,
             (_, true, _) => cases.cases.len(),
             (_, false, Checks::Trusted) => 350,
             (_, false, Checks::Checked) => 320,
@@ -240,7 +241,7 @@ fn every_variant_runs_many_problems() {
         assert!(number >= least, "{} {} {}: {number} problems", unit.kernel, unit.variant, unit.checks);
     }
     for case in cases.cases.iter().filter(|case| case.configuration.is_some()) {
-        for &kernel in Kernel::ALL.iter().filter(|&&kernel| kernel != Kernel::Winograd) {
+        for &kernel in Kernel::ALL.iter().filter(|&&kernel| ![Kernel::Winograd, Kernel::Matrix].contains(&kernel)) {
             let special = |unit: &Unit| unit.kernel == kernel && !unit.variant.starts_with("generic");
             let runs = |unit: &Unit| special(unit) && cases.runs(case, unit);
             assert!(Unit::all().iter().any(runs), "{} on no specialised variant of {kernel}", case.name);

@@ -10,7 +10,7 @@ mod gpu;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use wgpu_conv::{Kernel, Op, Problem, Result};
+use wgpu_conv::{Op, Problem, Result};
 use wgpu_conv_check::problems::{
     Case, any_activation, any_problem, in_any_format, integer_activation, integer_problem, or_deformable,
 };
@@ -34,7 +34,7 @@ fn config(cases: u32) -> Config {
 /// Any unit whose variant is generic, or is not, of the kernels for every problem. (`winograd.rs` draws those of the other one.)
 fn unit(generic: bool) -> impl Strategy<Value = Unit> {
     let mut units = Unit::all();
-    units.retain(|unit| unit.variant.starts_with("generic") == generic && unit.kernel != Kernel::Winograd);
+    units.retain(|unit| unit.variant.starts_with("generic") == generic && unit.takes_everything());
     prop::sample::select(units)
 }
 

@@ -113,6 +113,25 @@ fn tiled_is_taken_by_every_back_end() {
     translate_all(Kernel::Tiled);
 }
 
+/// SPIR-V and MSL: nobody else has matrix units. The other halves of the kernel's tests are in `matrix.rs`.
+#[test]
+fn matrix_is_taken_by_every_back_end_with_matrices() {
+    let takes = |text: &&str| !text.contains("8_") && !text.contains("deform");
+    let mut taken = 0;
+    for (place, variant) in Kernel::Matrix.variants().into_iter().enumerate() {
+        for text in CONFIGURATIONS.into_iter().filter(takes).skip(place % 3).step_by(3) {
+            let source = shader_source(&text.parse().unwrap(), Kernel::Matrix, Some(variant), 0).unwrap();
+            wgsl::translate(&source).unwrap_or_else(|message| panic!("{variant} for {text}: {message}"));
+            assert!(source.starts_with("enable f16;\nenable wgpu_cooperative_matrix;"), "{variant} for {text}");
+            taken += 1;
+        }
+    }
+    assert!(taken >= 75, "{taken} modules");
+    for text in ["c4h9w9o5k3:deform:mask", "c9h9w9o9k3g3:i8_i8_i32", "c3h99w99o5k9"] {
+        assert!(shader_source(&text.parse().unwrap(), Kernel::Matrix, None, 0).is_err(), "{text}");
+    }
+}
+
 #[test]
 fn packing_is_taken_by_every_back_end() {
     // One that every kernel takes.

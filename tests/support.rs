@@ -1,9 +1,12 @@
 //! README's table of what is supported says what the code does: it is derived here from what problems can be made and from
-//! what selection says of them, on a device that has WebGPU's default limits and nothing more. No GPU is needed.
+//! what selection says of them, on a device that has WebGPU's default limits and nothing more (for kernel `matrix`, one with the usual
+//! matrix units). No GPU is needed.
 //!
 //! A new kind of convolution is a line in `OPS`; new types, orders, padding modes and kernels come by themselves.
 
-use wgpu_conv::{Capabilities, Checks, DType, Kernel, Layout, PaddingMode, PlanOptions, Problem, WeightLayout, select};
+use wgpu_conv::{
+    Accuracy, Capabilities, Checks, DType, Kernel, Layout, PaddingMode, PlanOptions, Problem, WeightLayout, select,
+};
 
 const README: &str = include_str!("../README.md");
 const BEGIN: &str = "<!-- What is supported: tests/support.rs derives this table. -->\n";
@@ -99,15 +102,19 @@ fn with_everything(texts: &[[&str; 2]], options: &str) -> Option<Vec<Problem>> {
 
 /// How many variants of the kernel take these problems, checked and trusted.
 fn verdict(kernel: Kernel, problems: &[Problem]) -> String {
+    let capabilities = match kernel {
+        Kernel::Matrix => Capabilities::baseline().with_matrix_units(),
+        _ => Capabilities::baseline(),
+    };
     let takes = |variant: &str, problem: &Problem| {
         Checks::ALL.into_iter().all(|checks| {
             let options = PlanOptions {
                 kernel: Some(kernel),
                 variant: Some(variant.into()),
                 checks: Some(checks),
-                ..PlanOptions::default()
+                accuracy: Some(Accuracy::Reduced),
             };
-            select(problem, &Capabilities::baseline(), &options).is_ok()
+            select(problem, &capabilities, &options).is_ok()
         })
     };
     let variants = kernel.variants();

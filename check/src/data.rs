@@ -120,13 +120,13 @@ impl ProblemData {
         self.reference_as(problem, Rounding::Sums)
     }
 
-    /// The same of a kernel that rounds like this; only sums can have to be exact.
+    /// The same of a kernel that rounds like this; Winograd's algorithm never has to be exact.
     ///
     /// # Errors
     /// What the reference says.
     pub fn reference_as(&self, problem: &Problem, rounding: Rounding) -> Result<Reference> {
         let mut reference = reference::convolve_as(problem, &self.tensors(), rounding)?;
-        if self.exact && rounding == Rounding::Sums {
+        if self.exact && matches!(rounding, Rounding::Sums | Rounding::Matrix) {
             for value in &mut reference.values {
                 *value = problem.dtype().round(*value as f32).into();
             }

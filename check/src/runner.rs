@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use wgpu_conv::wgpu::{Buffer, BufferSlice};
 use wgpu_conv::{
-    Bound, Buffers, Checks, DType, Engine, Error, Kernel, Packing, Plan, PlanOptions, Problem, Result, Rounding,
-    WeightData, Weights, select, wgpu,
+    Accuracy, Bound, Buffers, Checks, DType, Engine, Error, Kernel, Packing, Plan, PlanOptions, Problem, Result,
+    Rounding, WeightData, Weights, select, wgpu,
 };
 
 use crate::data::ProblemData;
@@ -53,6 +53,11 @@ impl Unit {
         units
     }
 
+    /// Whether its kernel takes every problem on every device. Winograd's algorithm is for some problems, matrix units for some devices.
+    pub fn takes_everything(&self) -> bool {
+        ![Kernel::Winograd, Kernel::Matrix].contains(&self.kernel)
+    }
+
     /// How it rounds.
     ///
     /// # Errors
@@ -61,13 +66,13 @@ impl Unit {
         self.kernel.rounding(self.variant)
     }
 
-    /// What forces this unit.
+    /// What forces this unit, whatever it does with the numbers.
     pub fn options(&self) -> PlanOptions {
         PlanOptions {
+            accuracy: Some(Accuracy::Reduced),
             kernel: Some(self.kernel),
             variant: Some(self.variant.into()),
             checks: Some(self.checks),
-            ..PlanOptions::default()
         }
     }
 }

@@ -54,13 +54,14 @@ fn parse_backends(text: &str) -> Result<Backends, String> {
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Kernel")]
 pub struct KernelArgs {
-    /// Force a kernel (direct, broadcast, tiled, winograd); an error if it cannot run the problem [default: chosen by the problem and the adapter]
+    /// Force a kernel (direct, broadcast, tiled, matrix, winograd); an error if it cannot run the problem [default: chosen by the problem and the adapter]
     #[arg(long, value_name = "NAME")]
     pub kernel: Option<Kernel>,
     /// Force a variant of the kernel (`wgpu-conv info` lists them)
     #[arg(long, value_name = "VARIANT")]
     pub variant: Option<String>,
-    /// What kernels may do with the numbers: sums (of products, nothing else) or winograd (Winograd's algorithm too) [default: winograd]
+    /// What kernels may do with the numbers: sums (of products, nothing else), winograd (Winograd's algorithm too, and matrix units for
+    /// 16-bit tensors) or reduced (32-bit factors rounded to 16-bit floats for matrix units too) [default: winograd]
     #[arg(long, value_name = "WHAT")]
     pub accuracy: Option<Accuracy>,
 }

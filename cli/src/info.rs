@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use clap::Args;
 use wgpu_conv::wgpu::{Adapter, Features};
-use wgpu_conv::{Capabilities, Context, Kernel, PlanOptions, Problem, select};
+use wgpu_conv::{Accuracy, Capabilities, Context, Kernel, PlanOptions, Problem, select};
 
 use crate::gpu::{self, GpuArgs};
 use crate::output::{self, Stream, bytes_text, thousands};
@@ -78,7 +78,12 @@ fn kernels(capabilities: &Capabilities) -> Result<String> {
     let mut table = output::table(Stream::Out, &["kernel", "variant", "runs"]);
     for &kernel in Kernel::ALL {
         for variant in kernel.variants() {
-            let options = PlanOptions { kernel: Some(kernel), variant: Some(variant.into()), ..PlanOptions::default() };
+            let options = PlanOptions {
+                kernel: Some(kernel),
+                variant: Some(variant.into()),
+                accuracy: Some(Accuracy::Reduced),
+                ..PlanOptions::default()
+            };
             let runs = match select(&typical, capabilities, &options) {
                 Ok(_) => output::verdict(true, "yes"),
                 Err(error) => output::verdict(false, error),

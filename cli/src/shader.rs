@@ -14,7 +14,7 @@ pub struct ShaderArgs {
     /// A problem string, or A to L
     #[arg(value_parser = gpu::parse_problem)]
     problem: Problem,
-    /// The kernel: direct, broadcast, tiled, winograd
+    /// The kernel: direct, broadcast, tiled, matrix, winograd
     #[arg(long, value_name = "NAME")]
     kernel: Kernel,
     /// The variant [default: the kernel's first, on every machine the same]

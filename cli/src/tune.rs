@@ -58,7 +58,7 @@ impl TuningArgs {
     /// # Errors
     /// If the file cannot be read.
     pub fn options(&self, context: &Context) -> Result<EngineOptions> {
-        let mut options = EngineOptions::default();
+        let mut options = context.engine_options();
         if let Some(path) = &self.tuning {
             let tuning = read(path)?;
             if tuning.len_for(&context.device) == 0 {

@@ -1,7 +1,7 @@
 //! Host side of `shaders/broadcast.wgsl`.
 
 use super::window::{Taps, Window};
-use super::{Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, long_in_parts, sum_block};
+use super::{Build, Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, long_in_parts, sum_block};
 use crate::lowered::Lowered;
 use crate::shader::Constant;
 use crate::weights::Packing;
@@ -77,7 +77,7 @@ impl Recipe for Broadcast {
         concat!(include_str!("../../shaders/window.wgsl"), "\n", include_str!("../../shaders/broadcast.wgsl"))
     }
 
-    fn constants(&self, pass: &Lowered, variant: usize, _: bool) -> Vec<Constant> {
+    fn constants(&self, pass: &Lowered, variant: usize, _: &Build) -> Vec<Constant> {
         let variant = &VARIANTS[variant];
         let mut constants = vec![
             ("LANES", variant.lanes.into()),
@@ -96,7 +96,7 @@ impl Recipe for Broadcast {
         Packing::KMajor
     }
 
-    fn workgroup(&self, variant: usize) -> ([u32; 2], u32) {
+    fn workgroup(&self, variant: usize, _: u32) -> ([u32; 2], u32) {
         ([VARIANTS[variant].lanes, 1], 0)
     }
 

@@ -1,7 +1,7 @@
 //! Host side of `shaders/direct.wgsl`.
 
 use super::window::{Taps, Window};
-use super::{Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, long_in_parts, sum_block};
+use super::{Build, Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, long_in_parts, sum_block};
 use crate::lowered::Lowered;
 use crate::shader::Constant;
 use crate::weights::Packing;
@@ -70,7 +70,7 @@ impl Recipe for Direct {
         concat!(include_str!("../../shaders/window.wgsl"), "\n", include_str!("../../shaders/direct.wgsl"))
     }
 
-    fn constants(&self, pass: &Lowered, variant: usize, _: bool) -> Vec<Constant> {
+    fn constants(&self, pass: &Lowered, variant: usize, _: &Build) -> Vec<Constant> {
         let variant = &VARIANTS[variant];
         let mut constants = vec![
             ("CHANNELS", variant.channels.into()),
@@ -91,7 +91,7 @@ impl Recipe for Direct {
         if VARIANTS[variant].channels == 1 { Packing::Oihw } else { Packing::Blocked4 }
     }
 
-    fn workgroup(&self, variant: usize) -> ([u32; 2], u32) {
+    fn workgroup(&self, variant: usize, _: u32) -> ([u32; 2], u32) {
         (VARIANTS[variant].group, 0)
     }
 

@@ -3,6 +3,7 @@
 mod broadcast;
 mod direct;
 mod integers;
+mod matrix;
 mod prices;
 mod tiled;
 mod tiling;
@@ -18,6 +19,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::integers::Integers;
 use crate::lowered::{self, Lowered};
+use crate::matrix_units;
 use crate::params::activation_code;
 use crate::prepare::Prepare;
 use crate::problem::Problem;
@@ -74,6 +76,9 @@ pub enum Kernel {
     /// Implicit GEMM: a workgroup computes a tile of the output matrix, slices of weight and gathered input going
     /// through workgroup memory.
     Tiled,
+    /// As `Tiled`, on matrix units: 16-bit factors, 32-bit sums. For tensors of 16-bit floats, and for those of 32-bit floats where
+    /// rounding them is allowed ([`Accuracy::Reduced`](crate::Accuracy::Reduced)).
+    Matrix,
     /// Winograd's algorithm for three taps with stride 1: a tile of 2 outputs along an axis takes 4 products instead of 6, one
     /// of 4 takes 6 instead of 12. Its results are not those of sums in order: its error bound is wider.
     Winograd,
@@ -81,7 +86,7 @@ pub enum Kernel {
 
 impl Kernel {
     /// All kernels, in the order in which selection looks at them.
-    pub const ALL: &'static [Self] = &[Self::Direct, Self::Broadcast, Self::Tiled, Self::Winograd];
+    pub const ALL: &'static [Self] = &[Self::Direct, Self::Broadcast, Self::Tiled, Self::Matrix, Self::Winograd];
 
     /// Its name, which is also the stem of its shader and of its host file.
     pub const fn name(self) -> &'static str {
@@ -89,6 +94,7 @@ impl Kernel {
             Self::Direct => "direct",
             Self::Broadcast => "broadcast",
             Self::Tiled => "tiled",
+            Self::Matrix => "matrix",
             Self::Winograd => "winograd",
         }
     }
@@ -115,6 +121,7 @@ impl Kernel {
             Self::Direct => &direct::Direct,
             Self::Broadcast => &broadcast::Broadcast,
             Self::Tiled => &tiled::Tiled,
+            Self::Matrix => &matrix::Matrix,
             Self::Winograd => &winograd::Winograd,
         }
     }
@@ -205,14 +212,22 @@ pub(crate) trait Recipe: Sync {
     fn block(&self, _: usize) -> u32 {
         1
     }
+    /// The numbers that it multiplies.
+    fn products(&self) -> Products {
+        Products::AsStored
+    }
+    /// The side of the matrices that it computes with, if it does.
+    fn matrix_side(&self, _: usize) -> Option<u32> {
+        None
+    }
     /// The kernel's own WGSL, to follow `common.wgsl`.
     fn source(&self, variant: usize) -> &'static str;
-    /// Its constants for a pass, whose sums go to a workspace if they are `partial`.
-    fn constants(&self, pass: &Lowered, variant: usize, partial: bool) -> Vec<Constant>;
+    /// Its constants for a pass.
+    fn constants(&self, pass: &Lowered, variant: usize, build: &Build) -> Vec<Constant>;
     /// The layout of the weight that it reads.
     fn packing(&self, variant: usize) -> Packing;
-    /// Invocations of a workgroup along x and y, and bytes of workgroup memory.
-    fn workgroup(&self, variant: usize) -> ([u32; 2], u32);
+    /// Invocations of a workgroup along x and y, and bytes of workgroup memory, where subgroups have that size.
+    fn workgroup(&self, variant: usize, subgroup_size: u32) -> ([u32; 2], u32);
     /// Bytes of workspace.
     fn workspace(&self, pass: &Lowered, variant: usize) -> u64;
     /// The dispatch grid.
@@ -300,7 +315,7 @@ impl Choice {
             self.depth(pass, checks).parts(capabilities.max_loop_rounds, 1)?;
         }
         let limits = &capabilities.limits;
-        let ([x, y], shared) = recipe.workgroup(self.variant);
+        let ([x, y], shared) = recipe.workgroup(self.variant, capabilities.subgroup_size());
         let binding = limits.max_storage_buffer_binding_size;
         for (what, limit, required, actual) in [
             ("the workgroup's width", "max_compute_workgroup_size_x", x, limits.max_compute_workgroup_size_x),
@@ -333,7 +348,7 @@ impl Choice {
         ]) {
             check_limit(what, "max_storage_buffer_binding_size", bytes, binding)?;
         }
-        let packed = self.packing().bytes(passes) / first.element_size();
+        let packed = self.packing().elements(passes);
         if packed >= ranges::INDEX_LIMIT {
             return Err(format!(
                 "the packed weight has {packed} elements; there may be less than {}",
@@ -355,7 +370,7 @@ impl Choice {
         let Ok(tiling) = self.tiling(pass) else { return f64::INFINITY };
         let work = f64::from(tiling.tiles) * tiling.tile_macs as f64;
         // A GPU is busy when it has invocations enough, a processor when it has workgroups enough.
-        let ([x, y], _) = recipe.workgroup(self.variant);
+        let ([x, y], _) = recipe.workgroup(self.variant, USUAL_SUBGROUP);
         let size = if class == AdapterClass::Software { 1.0 } else { f64::from(x * y) / 64.0 };
         let idle = (prices.workgroups / (f64::from(tiling.tiles.max(1)) * size)).max(1.0);
         // Partial sums are written, and read by one more dispatch.
@@ -373,10 +388,15 @@ impl Choice {
     /// The convolution's WGSL, a whole module whose marked loops are still to be unrolled; `split` if sums are formed in parts.
     pub fn source(self, pass: &Lowered, build: &Build) -> Result<String> {
         let recipe = self.kernel.recipe();
-        let Build { aliasing, split, partial, storage } = *build;
+        let Build { aliasing, split, partial, storage, subgroup_size: _, scalar_slices } = *build;
         let output = if partial && storage != Storage::Quads { Storage::Words } else { storage };
         let input = pass.prepare.as_ref().map_or(storage, Prepare::storage);
-        let mut source = module(input, storage, output, recipe.source(self.variant))?;
+        let slices = recipe.matrix_side(self.variant).map(|_| matrix_units::slices_file(scalar_slices));
+        let main = [slices.unwrap_or_default(), recipe.source(self.variant)].join("\n");
+        let mut source = module(recipe.products(), [input, storage, output], main.trim_start())?;
+        if let Some(side) = recipe.matrix_side(self.variant) {
+            source.set_types(&matrix_units::matrix_types(side))?;
+        }
         if recipe.generic(self.variant) {
             source.set(&[("GENERIC", true.into()), ("INPUT_DENSE", false.into()), ("OUTPUT_DENSE", false.into())])?;
         } else {
@@ -397,7 +417,7 @@ impl Choice {
             set_epilogue(&mut source, pass)?;
         }
         source.set(&[("SPLIT", split.into()), ("PARTIAL", partial.into())])?;
-        source.set(&recipe.constants(pass, self.variant, partial))?;
+        source.set(&recipe.constants(pass, self.variant, build))?;
         for (name, constant, access) in
             [("input", "INPUT_IN_OUTPUT", aliasing.input), ("residual", "RESIDUAL_IN_OUTPUT", aliasing.residual)]
         {
@@ -411,8 +431,20 @@ impl Choice {
     }
 }
 
+/// The subgroups of most GPUs.
+const USUAL_SUBGROUP: u32 = 32;
+
+/// The numbers that a kernel multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Products {
+    /// As they are stored, 16-bit floats as 32-bit ones.
+    AsStored,
+    /// 16-bit floats.
+    Halves,
+}
+
 /// How a pass becomes a module, apart from what the pass itself says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Build {
     pub aliasing: Aliasing,
     /// Sums are formed in parts, one dispatch after another.
@@ -420,6 +452,31 @@ pub(crate) struct Build {
     /// Sums go to a workspace, to be added up by `reduce.wgsl`.
     pub partial: bool,
     pub storage: Storage,
+    /// Of the device, for kernels whose subgroups work together.
+    pub subgroup_size: u32,
+    /// Whether matrices are loaded from single numbers.
+    pub scalar_slices: bool,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self {
+            aliasing: Aliasing::default(),
+            split: false,
+            partial: false,
+            storage: Storage::default(),
+            subgroup_size: USUAL_SUBGROUP,
+            scalar_slices: false,
+        }
+    }
+}
+
+impl Build {
+    /// For a device.
+    pub fn of(capabilities: &Capabilities) -> Self {
+        let scalar_slices = capabilities.matrix_units.as_ref().is_ok_and(|units| units.scalar_slices);
+        Self { subgroup_size: capabilities.subgroup_size(), scalar_slices, ..Self::default() }
+    }
 }
 
 /// How tensors are declared in shaders.
@@ -462,26 +519,42 @@ impl Storage {
 }
 
 /// A module that reads an input of one kind, a weight and a residual of another, and writes an output of a third.
-fn module(input: Storage, tensors: Storage, output: Storage, main: &str) -> Result<Source> {
-    let enable = if [input, tensors, output].contains(&Storage::Halves) { "enable f16;" } else { "" };
-    let (numbers, tensors_file) = match tensors {
-        Storage::Words | Storage::Halves => (FLOATS, include_str!("../../shaders/tensors.wgsl")),
-        Storage::PackedHalves => (FLOATS, include_str!("../../shaders/tensors_packed.wgsl")),
-        Storage::Quads => (QUADS, include_str!("../../shaders/tensors_quads.wgsl")),
+fn module(products: Products, [input, tensors, output]: [Storage; 3], main: &str) -> Result<Source> {
+    let enable = match products {
+        Products::Halves => matrix_units::ENABLE,
+        Products::AsStored if [input, tensors, output].contains(&Storage::Halves) => "enable f16;",
+        Products::AsStored => "",
     };
-    let half = include_str!("../../shaders/half.wgsl");
+    let tensors_file = match tensors {
+        Storage::Words | Storage::Halves => include_str!("../../shaders/tensors.wgsl"),
+        Storage::PackedHalves => include_str!("../../shaders/tensors_packed.wgsl"),
+        Storage::Quads => include_str!("../../shaders/tensors_quads.wgsl"),
+    };
+    let rounds_output = [Storage::Halves, Storage::PackedHalves].contains(&output);
+    let numbers = match (products, tensors) {
+        (Products::Halves, _) => [if rounds_output { "" } else { HALF }, include_str!("../../shaders/halves.wgsl")],
+        (_, Storage::Quads) => ["", QUADS],
+        _ => ["", FLOATS],
+    };
     let epilogue = [ACTIVATION, include_str!("../../shaders/epilogue.wgsl")];
     let output_files = match output {
         Storage::Words => [include_str!("../../shaders/output.wgsl"), "", epilogue[0], epilogue[1]],
-        Storage::Halves => [half, include_str!("../../shaders/output_half.wgsl"), epilogue[0], epilogue[1]],
-        Storage::PackedHalves => [half, include_str!("../../shaders/output_packed.wgsl"), epilogue[0], epilogue[1]],
+        Storage::Halves => [HALF, include_str!("../../shaders/output_half.wgsl"), epilogue[0], epilogue[1]],
+        Storage::PackedHalves => [HALF, include_str!("../../shaders/output_packed.wgsl"), epilogue[0], epilogue[1]],
         Storage::Quads => [include_str!("../../shaders/sums.wgsl"), "", "", ""],
     };
-    let files = [enable, COMMON, numbers, input_file(input), tensors_file];
+    let files = [enable, COMMON, numbers[0], numbers[1], input_file(input), tensors_file];
     let mut source = joined(files.into_iter().chain(output_files).chain([main]));
     typed_input(&mut source, input)?;
     if tensors == Storage::Halves {
-        source.set_types(&[("ResidualElement", "f16"), ("WeightElement", "f16"), ("WeightVector", "vec4<f16>")])?;
+        source.set_types(&[("ResidualElement", "f16")])?;
+    }
+    if tensors == Storage::Halves || products == Products::Halves {
+        source.set_types(&[("WeightElement", "f16"), ("WeightVector", "vec4<f16>")])?;
+    }
+    if products == Products::Halves && input == Storage::Words {
+        source.set_types(&[("Value", "f32"), ("Values", "vec4f")])?;
+        source.set(&[("ROUNDED", true.into())])?;
     }
     Ok(source)
 }
@@ -499,6 +572,7 @@ fn typed_input(source: &mut Source, input: Storage) -> Result<()> {
     if input == Storage::Halves { source.set_types(&[("InputElement", "f16")]) } else { Ok(()) }
 }
 
+const HALF: &str = include_str!("../../shaders/half.wgsl");
 const FLOATS: &str = include_str!("../../shaders/floats.wgsl");
 const QUADS: &str = include_str!("../../shaders/quads.wgsl");
 const INPUT_QUADS: &str = include_str!("../../shaders/input_quads.wgsl");
@@ -544,7 +618,7 @@ pub(crate) struct Aliasing {
 
 /// The WGSL that adds up partial sums and applies the epilogue, a whole module.
 pub(crate) fn reduce_source(pass: &Lowered, residual: Access, storage: Storage) -> Result<String> {
-    let mut source = module(storage, storage, storage, include_str!("../../shaders/reduce.wgsl"))?;
+    let mut source = module(Products::AsStored, [storage; 3], include_str!("../../shaders/reduce.wgsl"))?;
     let same_order = pass.output_steps == pass.workspace_steps();
     source.set(&[
         ("DEEP", pass.is_deep().into()),
@@ -586,13 +660,13 @@ pub(crate) fn pack_source(packing: Packing, pass: Option<&Lowered>, dtype: DType
         return winograd::weight_transform_source(transform);
     }
     let storage = Storage::of(dtype, false);
-    let packed = match storage {
-        Storage::Words => PACK_WORDS,
-        Storage::Halves | Storage::PackedHalves => include_str!("../../shaders/pack_halves.wgsl"),
-        Storage::Quads => include_str!("../../shaders/pack_quads.wgsl"),
+    let (half, packed) = match storage {
+        Storage::Words if packing != Packing::Matrix => ("", PACK_WORDS),
+        Storage::Quads => ("", include_str!("../../shaders/pack_quads.wgsl")),
+        _ => (HALF, include_str!("../../shaders/pack_halves.wgsl")),
     };
-    let mut source =
-        Source::new(&[PACK_PARAMS, raw_weight_file(storage), packed, include_str!("../../shaders/pack.wgsl")]);
+    let files = [PACK_PARAMS, raw_weight_file(storage), half, packed, include_str!("../../shaders/pack.wgsl")];
+    let mut source = joined(files.into_iter());
     source.set(&[("PACKING", packing.code().into())])?;
     if dtype == DType::U8 {
         source.set(&[("UNSIGNED", true.into())])?;
@@ -604,14 +678,17 @@ pub(crate) fn pack_source(packing: Packing, pass: Option<&Lowered>, dtype: DType
 /// convolution, part 1 the program that packs its weight, part 2, where sums go to a
 /// workspace, what becomes of them there; then the program that makes what the convolution reads, if there is one (of a
 /// deformable one, or of integers, and there the sums of windows too); then the other convolutions of a problem that takes
-/// several. Needs no adapter. Without a name, the kernel's first variant that takes the problem on a device of WebGPU's
-/// default limits.
+/// several. Needs no adapter: it is a device of WebGPU's default limits (for kernel `matrix`, one with matrix units as usual).
+/// Without a name, the kernel's first variant that takes the problem there.
 ///
 /// # Errors
 /// [`Error::Unknown`] for a variant or a part that does not exist, [`Error::Refused`] if the variant (or every one)
 /// refuses the problem.
 pub fn shader_source(problem: &Problem, kernel: Kernel, variant: Option<&str>, part: u32) -> Result<String> {
-    let capabilities = Capabilities::baseline();
+    let capabilities = match kernel {
+        Kernel::Matrix => Capabilities::baseline().with_matrix_units(),
+        _ => Capabilities::baseline(),
+    };
     let refused = |name: &str, refusal| Error::Refused {
         kernel: format!("{kernel}{name}"),
         problem: problem.to_string(),
@@ -676,5 +753,5 @@ pub(crate) mod tests;
 
 #[cfg(test)]
 pub(crate) fn common_source_for_tests() -> String {
-    module(Storage::Words, Storage::Words, Storage::Words, "").map(Source::finish).unwrap_or_default()
+    module(Products::AsStored, [Storage::Words; 3], "").map(Source::finish).unwrap_or_default()
 }

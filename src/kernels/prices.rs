@@ -17,6 +17,8 @@ pub(crate) struct Prices {
     pub carry: f64,
     /// A scalar loaded from workgroup memory.
     pub shared: f64,
+    /// A multiply-add of matrix units.
+    pub matrix: f64,
     /// An element gathered from the image into workgroup memory: index arithmetic, load and store.
     pub gather: f64,
     /// A number that Winograd's algorithm transforms: one program writes it, another reads it.
@@ -38,6 +40,7 @@ impl Prices {
                 neighbours: 8.0,
                 carry: 2.0,
                 shared: 16.0,
+                matrix: 40.0,
                 gather: 50.0,
                 transform: 63.0,
                 workgroups: 4.0,
@@ -50,6 +53,8 @@ impl Prices {
                 neighbours: 3.0,
                 carry: 0.0,
                 shared: 0.3,
+                // Estimated: eight times as fast as a multiply-add, as on AMD's and NVIDIA's current chips.
+                matrix: 0.12,
                 gather: 4.0,
                 // Eight bytes to memory and back, while so many multiply-adds are made.
                 transform: 120.0,

@@ -1,6 +1,6 @@
 //! Host side of `shaders/tiled.wgsl`.
 
-use super::{Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, sum_block};
+use super::{Build, Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, sum_block};
 use crate::lowered::{Lowered, Steps};
 use crate::ranges::INDEX_LIMIT;
 use crate::shader::Constant;
@@ -88,39 +88,31 @@ impl Recipe for Tiled {
     }
 
     fn source(&self, _: usize) -> &'static str {
-        include_str!("../../shaders/tiled.wgsl")
+        concat!(include_str!("../../shaders/gather.wgsl"), "\n", include_str!("../../shaders/tiled.wgsl"))
     }
 
-    fn constants(&self, pass: &Lowered, variant: usize, partial: bool) -> Vec<Constant> {
+    fn constants(&self, pass: &Lowered, variant: usize, build: &Build) -> Vec<Constant> {
         let variant = &VARIANTS[variant];
         let Variant { name, tile, thread, buffers, split } = *variant;
-        let sum_slices = sum_block(pass, is_generic(name)).map_or(0, |products| products as u32 / tile[2]);
-        let plain = pass.lines.iter().all(|line| line.is_plain()) && !pass.is_deep();
-        let follow = |steps: &Steps| steps.axes[1] == u64::from(pass.lines[2].output) * steps.axes[2];
-        vec![
-            ("TILE_M", tile[0].into()),
-            ("TILE_N", tile[1].into()),
-            ("TILE_K", tile[2].into()),
+        let generic = is_generic(name);
+        let sum_slices = sum_block(pass, generic).map_or(0, |products| products as u32 / tile[2]);
+        let mut constants =
+            gather_constants(pass, tile, variant.phases(pass), generic, variant.is_ragged(pass), build.partial);
+        constants.extend([
             ("THREAD_M", thread[0].into()),
             ("THREAD_N", thread[1].into()),
             ("BUFFERS", buffers.into()),
-            ("PHASES", variant.phases(pass).into()),
-            ("CHANNEL_BLOCK", if is_generic(name) { 1 } else { KOrder::of(pass).block }.into()),
-            ("KERNEL_D", if is_generic(name) { 1 } else { pass.lines[0].kernel }.into()),
-            ("PADDED", (pass.is_padded() || is_generic(name)).into()),
-            ("POINTWISE", (plain && follow(&pass.input_steps) && !is_generic(name)).into()),
-            ("OUTPUT_LINEAR", (partial || follow(&pass.output_steps) && !is_generic(name)).into()),
-            ("RAGGED", variant.is_ragged(pass).into()),
             ("SPLIT_K", split.into()),
             ("SUM_SLICES", sum_slices.into()),
-        ]
+        ]);
+        constants
     }
 
     fn packing(&self, _: usize) -> Packing {
         Packing::KMajor
     }
 
-    fn workgroup(&self, variant: usize) -> ([u32; 2], u32) {
+    fn workgroup(&self, variant: usize, _: u32) -> ([u32; 2], u32) {
         let variant = &VARIANTS[variant];
         ([variant.threads(), 1], 4 * variant.buffers * variant.tile[2] * (variant.tile[0] + variant.tile[1]))
     }
@@ -175,6 +167,32 @@ impl Recipe for Tiled {
         let slices = (k / tile_k).ceil() * tile_k / k;
         slices * (1.0 + (prices.shared * (m + n) + gathered) / (m * n))
     }
+}
+
+/// The constants of a tile and of `shaders/gather.wgsl`, with so many invocations that share the gathering of a column; `ragged` if
+/// a block or a slice may reach beyond the last channel.
+pub(super) fn gather_constants(
+    pass: &Lowered,
+    tile: [u32; 3],
+    phases: u32,
+    generic: bool,
+    ragged: bool,
+    partial: bool,
+) -> Vec<Constant> {
+    let plain = pass.lines.iter().all(|line| line.is_plain()) && !pass.is_deep();
+    let follow = |steps: &Steps| steps.axes[1] == u64::from(pass.lines[2].output) * steps.axes[2];
+    vec![
+        ("TILE_M", tile[0].into()),
+        ("TILE_N", tile[1].into()),
+        ("TILE_K", tile[2].into()),
+        ("PHASES", phases.into()),
+        ("CHANNEL_BLOCK", if generic { 1 } else { KOrder::of(pass).block }.into()),
+        ("KERNEL_D", if generic { 1 } else { pass.lines[0].kernel }.into()),
+        ("PADDED", (pass.is_padded() || generic).into()),
+        ("POINTWISE", (plain && follow(&pass.input_steps) && !generic).into()),
+        ("OUTPUT_LINEAR", (partial || follow(&pass.output_steps) && !generic).into()),
+        ("RAGGED", ragged.into()),
+    ]
 }
 
 /// Gives each tile's sums to as many workgroups as it takes to keep a large GPU busy, whole slices to each. Where there is

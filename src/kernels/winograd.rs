@@ -2,8 +2,8 @@
 //! `shaders/winograd_output.wgsl`.
 
 use super::{
-    Access, COMMON, Checks, Choice, Constant, Depth, FLOATS, Kernel, PACK_PARAMS, PACK_WORDS, Prices, Recipe, Storage,
-    Tiling, input_file, module, raw_weight_file, set_epilogue, set_residual_access, typed_input,
+    Access, Build, COMMON, Checks, Choice, Constant, Depth, FLOATS, Kernel, PACK_PARAMS, PACK_WORDS, Prices, Products,
+    Recipe, Storage, Tiling, input_file, module, raw_weight_file, set_epilogue, set_residual_access, typed_input,
 };
 use crate::accuracy::Rounding;
 use crate::capabilities::Capabilities;
@@ -79,18 +79,18 @@ impl Recipe for Winograd {
         kernel.recipe().source(variant)
     }
 
-    fn constants(&self, pass: &Lowered, variant: usize, partial: bool) -> Vec<Constant> {
+    fn constants(&self, pass: &Lowered, variant: usize, build: &Build) -> Vec<Constant> {
         let Choice { kernel, variant } = VARIANTS[variant].inner();
-        kernel.recipe().constants(pass, variant, partial)
+        kernel.recipe().constants(pass, variant, build)
     }
 
     fn packing(&self, variant: usize) -> Packing {
         if VARIANTS[variant].outputs == 2 { Packing::Winograd2 } else { Packing::Winograd4 }
     }
 
-    fn workgroup(&self, variant: usize) -> ([u32; 2], u32) {
+    fn workgroup(&self, variant: usize, subgroup_size: u32) -> ([u32; 2], u32) {
         let Choice { kernel, variant } = VARIANTS[variant].inner();
-        kernel.recipe().workgroup(variant)
+        kernel.recipe().workgroup(variant, subgroup_size)
     }
 
     fn workspace(&self, pass: &Lowered, variant: usize) -> u64 {
@@ -149,7 +149,7 @@ pub(crate) fn output_transform_source(pass: &Lowered, residual: Access, shader_f
     };
     let storage = Storage::of(transform.dtype, shader_f16);
     let main = [TRANSFORMS, TILES, include_str!("../../shaders/winograd_output.wgsl")].concat();
-    let mut source = module(storage, storage, storage, &main)?;
+    let mut source = module(Products::AsStored, [storage; 3], &main)?;
     source.set(&transform.tile().constants())?;
     source.set(&[("OUTPUT_DENSE", (transform.output_steps.axes[2] == 1).into())])?;
     set_epilogue(&mut source, &transform.convolution(pass))?;

@@ -40,6 +40,8 @@ struct Place {
 pub(super) struct Sweep<'a> {
     problem: &'a Problem,
     tensors: &'a Tensors<'a>,
+    /// Roundings between the products and the sum.
+    terms: f64,
     tasks: usize,
     plane: usize,
     pixel_blocks: usize,
@@ -47,7 +49,7 @@ pub(super) struct Sweep<'a> {
 }
 
 impl<'a> Sweep<'a> {
-    pub fn new(problem: &'a Problem, tensors: &'a Tensors<'a>) -> Self {
+    pub fn new(problem: &'a Problem, tensors: &'a Tensors<'a>, terms: f64) -> Self {
         let [images, _, output @ ..] = problem.output_shape().five().map(size);
         let groups = size(problem.groups());
         let channel_blocks = size(problem.out_channels_per_group()).div_ceil(BLOCK_CHANNELS);
@@ -55,7 +57,7 @@ impl<'a> Sweep<'a> {
         let plane = if images == 0 { 0 } else { output.iter().product() };
         let pixel_blocks = plane.div_ceil(BLOCK_PIXELS);
         let tasks = if images == 0 { 0 } else { images * groups * channel_blocks * pixel_blocks };
-        Self { problem, tensors, tasks, plane, pixel_blocks, channel_blocks }
+        Self { problem, tensors, terms, tasks, plane, pixel_blocks, channel_blocks }
     }
 
     fn place(&self, task: usize) -> Place {
@@ -147,7 +149,8 @@ impl Tasks for Sweep<'_> {
             let (channel, first) = (place.first_channel + local, self.first_output(place, local));
             let both = block.sums[local].iter_mut().zip(&mut block.magnitudes[local]).take(place.pixels);
             for (pixel, (sum, magnitude)) in both.enumerate() {
-                (*sum, *magnitude) = finish(self.problem, self.tensors, channel, first + pixel, [*sum, *magnitude]);
+                (*sum, *magnitude) =
+                    finish(self.problem, self.tensors, channel, first + pixel, [*sum, *magnitude], self.terms);
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::Reference;
+use crate::accuracy::Rounding;
 use crate::dtype::DType;
 use crate::epilogue::Activation;
 use crate::layout::{Layout, WeightLayout};
@@ -24,21 +25,23 @@ pub(super) struct Planar<'a> {
 }
 
 impl<'a> Planar<'a> {
-    pub fn new(problem: &Problem, given: &Tensors<'a>) -> Self {
+    /// Input and weight as a kernel that rounds like this has them.
+    pub fn new(problem: &Problem, given: &Tensors<'a>, rounding: Rounding) -> Self {
         let as_type = |data: &'a [f32], dtype: DType| match dtype {
             DType::F32 => Cow::Borrowed(data),
             _ => data.iter().map(|&number| dtype.round(number)).collect(),
         };
-        let rounded = |data: &'a [f32]| as_type(data, problem.dtype());
-        let weights = as_type(given.weight, problem.weight_dtype());
-        let planar = |data: &'a [f32], shape: [u32; 5]| match problem.layout() {
-            Layout::Nchw => rounded(data),
+        let factors = |dtype: DType| if rounding == Rounding::Matrix { DType::F16 } else { dtype };
+        let weights = as_type(given.weight, factors(problem.weight_dtype()));
+        let planar_as = |data: &'a [f32], shape: [u32; 5], dtype: DType| match problem.layout() {
+            Layout::Nchw => as_type(data, dtype),
             // (N, spatial, C) to (N, C, spatial).
             Layout::Nhwc => {
                 let [images, channels, pixels] = three(shape);
-                Cow::Owned(swapped(&rounded(data), [images, pixels, channels]))
+                Cow::Owned(swapped(&as_type(data, dtype), [images, pixels, channels]))
             }
         };
+        let planar = |data: &'a [f32], shape: [u32; 5]| planar_as(data, shape, problem.dtype());
         let [first, second, taps] = three(problem.weight_shape().five());
         let weight = match problem.weight_layout() {
             WeightLayout::Oihw => weights,
@@ -55,7 +58,7 @@ impl<'a> Planar<'a> {
         Self {
             problem: *problem,
             given: *given,
-            input: planar(given.input, problem.input_shape().five()),
+            input: planar_as(given.input, problem.input_shape().five(), factors(problem.dtype())),
             weight,
             residual: optional(given.residual, Some(problem.output_shape())),
             offset: optional(given.offset, problem.offset_shape()),

@@ -8,6 +8,8 @@ use crate::tensors::Tensors;
 pub(super) struct Scatter<'a> {
     problem: &'a Problem,
     tensors: &'a Tensors<'a>,
+    /// Roundings between the products and the sum.
+    terms: f64,
 }
 
 /// Values and bounds of a channel.
@@ -17,8 +19,8 @@ pub(super) struct Volume {
 }
 
 impl<'a> Scatter<'a> {
-    pub fn new(problem: &'a Problem, tensors: &'a Tensors<'a>) -> Self {
-        Self { problem, tensors }
+    pub fn new(problem: &'a Problem, tensors: &'a Tensors<'a>, terms: f64) -> Self {
+        Self { problem, tensors, terms }
     }
 
     fn outputs(&self) -> usize {
@@ -84,7 +86,7 @@ impl Tasks for Scatter<'_> {
         }
         let first = task * self.outputs();
         for (place, sums) in block.sums.iter_mut().enumerate() {
-            let (value, bound) = finish(problem, self.tensors, channel, first + place, *sums);
+            let (value, bound) = finish(problem, self.tensors, channel, first + place, *sums, self.terms);
             *sums = [value, bound];
         }
     }

@@ -7,8 +7,9 @@ use crate::parameters::Op;
 use crate::problem::{Axis, Problem};
 use crate::tensors::Tensors;
 
-/// Value and bound of the output at `index` of the row-major output.
-pub(super) fn output(problem: &Problem, tensors: &Tensors<'_>, index: u64) -> (f64, f64) {
+/// Value and bound of the output at `index` of the row-major output, with so many roundings (of which a deformable convolution has
+/// its own).
+pub(super) fn output(problem: &Problem, tensors: &Tensors<'_>, index: u64, terms: f64) -> (f64, f64) {
     if problem.op() == Op::DeformConv {
         return deformed(problem, tensors, index as usize);
     }
@@ -54,7 +55,7 @@ pub(super) fn output(problem: &Problem, tensors: &Tensors<'_>, index: u64) -> (f
             }
         }
     }
-    finish(problem, tensors, o as usize, index as usize, [sum, magnitude])
+    finish(problem, tensors, o as usize, index as usize, [sum, magnitude], terms)
 }
 
 /// Of a deformable convolution: each tap sees every element within a step of its place, along both axes, the less the farther

@@ -91,11 +91,16 @@ pub fn forced(kernel: Kernel, checks: Checks) -> PlanOptions {
     PlanOptions { kernel: Some(kernel), variant: Some(variant.into()), checks: Some(checks), ..PlanOptions::default() }
 }
 
-/// All kernels, trusted and checked, and a variant with a workspace.
+/// The kernels that every device has.
+pub fn kernels() -> impl Iterator<Item = Kernel> {
+    Kernel::ALL.iter().copied().filter(|&kernel| kernel != Kernel::Matrix)
+}
+
+/// All of them, trusted and checked, and a variant with a workspace.
 pub fn all_forced() -> Vec<PlanOptions> {
     let with_workspace =
         PlanOptions { variant: Some("split-m32n32k16".into()), ..forced(Kernel::Tiled, Checks::Trusted) };
-    let forced = Kernel::ALL.iter().flat_map(|&kernel| Checks::ALL.map(|checks| forced(kernel, checks)));
+    let forced = kernels().flat_map(|kernel| Checks::ALL.map(|checks| forced(kernel, checks)));
     forced.chain([with_workspace]).collect()
 }
 

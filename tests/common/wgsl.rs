@@ -3,10 +3,10 @@
 
 use naga::back::{hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ModuleInfo, ShaderStages, ValidationFlags, Validator};
 
-/// Reads and validates a module without any optional capability but what 16-bit floats take, where a module has them: these
-/// shaders declare no other, so they may use no other.
+/// Reads and validates a module without any optional capability but what 16-bit floats and matrices take, where a module has
+/// them: these shaders declare no other, so they may use no other.
 pub fn validate(source: &str) -> Result<(naga::Module, ModuleInfo), String> {
     let module = naga::front::wgsl::parse_str(source).map_err(|error| error.emit_to_string(source))?;
     let mut capabilities = Capabilities::empty();
@@ -17,20 +17,33 @@ pub fn validate(source: &str) -> Result<(naga::Module, ModuleInfo), String> {
             .iter()
             .any(|part| source.contains(part)),
     );
-    let info = Validator::new(ValidationFlags::all(), capabilities)
-        .validate(&module)
-        .map_err(|error| error.emit_to_string(source))?;
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
+    if has_matrices(source) {
+        let capabilities = capabilities | Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP;
+        validator = Validator::new(ValidationFlags::all(), capabilities);
+        validator.subgroup_stages(ShaderStages::COMPUTE);
+    }
+    let info = validator.validate(&module).map_err(|error| error.emit_to_string(source))?;
     Ok((module, info))
 }
 
-/// Validates a module and writes it as SPIR-V, MSL and HLSL, each without and with wgpu's run-time checks.
+/// Whether a module computes on matrix units.
+fn has_matrices(source: &str) -> bool {
+    source.contains("enable wgpu_cooperative_matrix;")
+}
+
+/// Validates a module and writes it as SPIR-V, MSL and HLSL (which has no matrix units), each without and with wgpu's run-time checks.
 pub fn translate(source: &str) -> Result<naga::Module, String> {
     let (module, info) = validate(source)?;
     for checked in [false, true] {
         let in_mode = |message: String| format!("{} checks: {message}", if checked { "with" } else { "without" });
         spir_v(&module, &info, checked).map_err(in_mode)?;
-        metal(&module, &info, checked).map_err(in_mode)?;
-        direct3d(&module, &info, checked).map_err(in_mode)?;
+        // Metal has matrices since version 2.3 of its language.
+        let version = if has_matrices(source) { (2, 3) } else { (2, 0) };
+        metal(&module, &info, checked, version).map_err(in_mode)?;
+        if !has_matrices(source) {
+            direct3d(&module, &info, checked).map_err(in_mode)?;
+        }
     }
     Ok(module)
 }
@@ -55,9 +68,9 @@ fn spir_v(module: &naga::Module, info: &ModuleInfo, checked: bool) -> Result<(),
     if words.first() == Some(&MAGIC) { Ok(()) } else { Err("what was written is not SPIR-V".into()) }
 }
 
-fn metal(module: &naga::Module, info: &ModuleInfo, checked: bool) -> Result<(), String> {
+fn metal(module: &naga::Module, info: &ModuleInfo, checked: bool, lang_version: (u8, u8)) -> Result<(), String> {
     let options = msl::Options {
-        lang_version: (2, 0),
+        lang_version,
         bounds_check_policies: policies(checked),
         force_loop_bounding: checked,
         zero_initialize_workgroup_memory: false,

@@ -67,7 +67,7 @@ pub struct FilterArgs {
     /// Quality of JPEG output, 1 to 100 [default: 90].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     quality: Option<u8>,
-    /// Force a GPU kernel: direct, broadcast, tiled or winograd.
+    /// Force a GPU kernel: direct, broadcast, tiled, matrix or winograd.
     #[arg(long, value_name = "NAME", value_parser = Kernel::from_str)]
     compute_kernel: Option<Kernel>,
     /// Force a variant of a GPU kernel.
