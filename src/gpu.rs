@@ -197,6 +197,14 @@ pub(crate) fn poll_once<T>(pending: &mut Pending<T>) -> Poll<Result<T>> {
     pending.as_mut().poll(&mut no_waker())
 }
 
+/// The result if it is there already, as it always is natively.
+pub(crate) fn ready<T>(mut pending: Pending<T>) -> Option<Result<T>> {
+    match poll_once(&mut pending) {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => None,
+    }
+}
+
 fn no_waker() -> std::task::Context<'static> {
     std::task::Context::from_waker(std::task::Waker::noop())
 }

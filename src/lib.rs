@@ -17,6 +17,7 @@ mod integers;
 mod kernels;
 mod layout;
 mod lowered;
+mod memory;
 mod parameters;
 mod params;
 mod pipelines;
@@ -35,6 +36,7 @@ mod tune;
 mod tuning_file;
 mod weights;
 mod winograd;
+mod workspace;
 
 pub use accuracy::{Accuracy, Rounding};
 pub use bind::{Bound, Buffers};
@@ -53,6 +55,7 @@ pub use error::{Error, NoAdapter, Result};
 pub use integers::{Integers, Quantization};
 pub use kernels::{Checks, Kernel, shader_source};
 pub use layout::{Layout, WeightLayout};
+pub use memory::PlanMemory;
 pub use parameters::{AnyPadding, Convolution, Op, Parameters};
 pub use plan::Plan;
 pub use problem::Problem;
@@ -64,6 +67,7 @@ pub use tune::{TuneCandidate, TuneOptions, TuneOutcome, TuneProgress, TuneReport
 pub use tuning_file::{ParsedTuning, Tuning};
 pub use weights::{Packing, Source, WeightData, Weights};
 pub use wgpu;
+pub use workspace::Workspace;
 
 /// The examples of that page, run as tests.
 #[cfg(doctest)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use wgpu_conv::{
-    Bound, Buffers, DType, Elements, Engine, EngineOptions, Error, Kernel, Plan, PlanOptions, Result, Timer, TuneOptions,
-    Weights, wgpu,
+    Bound, Buffers, DType, Elements, Engine, EngineOptions, Error, Kernel, Plan, PlanOptions, Result, Timer,
+    TuneOptions, Weights, wgpu,
 };
 
 #[path = "common/exact.rs"]
