@@ -49,7 +49,12 @@ fn kill_often(lab: &Lab, args: &[&str], output: &str, is_whole: impl Fn(&[u8]) -
         let _ = child.kill();
         child.wait().unwrap();
         match std::fs::read(lab.path(output)) {
-            Ok(bytes) => assert!(is_whole(&bytes), "{args:?}, round {round}: {} bytes: {}", bytes.len(), text(&bytes)),
+            Ok(bytes) => assert!(
+                is_whole(&bytes),
+                "{args:?}, round {round}: {} bytes: {:?}",
+                bytes.len(),
+                text(&bytes[..bytes.len().min(99)])
+            ),
             Err(error) => assert!(!replaced, "{args:?}, round {round}: the old file is gone: {error}"),
         }
         for name in lab.names() {
