@@ -367,7 +367,7 @@ impl Weights {
         let passes = packing.passes(problem, engine.capabilities())?;
         let packer = engine.pipeline(
             pack_source(packing, passes.first(), problem.weight_dtype())?,
-            crate::Checks::Trusted,
+            engine.options().checks,
             Layout::Automatic,
             "wgpu-conv: pack weights",
         );
@@ -425,7 +425,7 @@ impl Weights {
         let passing = engine.reserve("packing the weights", sizes.parameters)?;
         let packer = engine.pipeline(
             pack_source(packing, passes.first(), problem.weight_dtype())?,
-            crate::Checks::Trusted,
+            engine.options().checks,
             Layout::Automatic,
             "wgpu-conv: pack weights",
         );
