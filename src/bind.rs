@@ -151,7 +151,8 @@ impl Bound {
         }
     }
 
-    /// Submits the convolution, each segment on its own, without waiting for the GPU.
+    /// Submits the convolution, each segment on its own, without waiting for the GPU. Threads may do so at once: nobody else's
+    /// segments on the same [`Workspace`] come between. (So wgpu must not call back into this from within a submission.)
     ///
     /// # Errors
     /// [`Error::Gpu`] or [`Error::DeviceLost`] from wgpu.

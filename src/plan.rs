@@ -282,7 +282,7 @@ impl Plan {
             parameters: u64::from(self.parameter_stride()) * u64::from(self.segments()),
             weights: weights.kept(false),
             raw_weight: weights.raw,
-            upload: weights.passing(false),
+            upload: weights.passing(false, weights.staged()),
         })
     }
 

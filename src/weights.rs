@@ -363,7 +363,14 @@ impl Weights {
         engine.check_binding("the weight", weight_bytes)?;
         let shared = engine.reserve("the weights", sizes.shared(data.keep_raw))?;
         let reservations = [shared, engine.reserve("the packed weight", sizes.own())?];
-        let passing = engine.reserve("uploading the weights", sizes.passing(data.keep_raw))?;
+        let on_host = |source: Option<Source<'_>>| matches!(source, Some(Source::Host(_) | Source::Bytes(_)));
+        let staged = match (on_host(Some(data.weight)), words.is_some() || on_host(data.bias) || on_host(data.slopes)) {
+            (true, true) => sizes.staged(),
+            (true, false) => sizes.raw,
+            (false, true) => sizes.given_channel_data,
+            (false, false) => 0,
+        };
+        let passing = engine.reserve("uploading the weights", sizes.passing(data.keep_raw, staged))?;
         let passes = packing.passes(problem, engine.capabilities())?;
         let packer = engine.pipeline(
             pack_source(packing, passes.first(), problem.weight_dtype())?,
@@ -452,6 +459,8 @@ pub(crate) struct WeightSizes {
     pub raw: u64,
     /// Bias and slopes, or what integers have.
     channel_data: u64,
+    /// The same, or nothing where there is none of it but its place.
+    given_channel_data: u64,
     packed: u64,
     weight_sums: u64,
     /// Of the packing.
@@ -467,9 +476,11 @@ impl WeightSizes {
             None => channels + Needs::of(problem).slopes.unwrap_or(0),
         };
         let raw = (problem.weight_dtype().size() * problem.weight_len()).next_multiple_of(4);
+        let has_channel_data = problem.bias() || Needs::of(problem).slopes.is_some() || problem.integers().is_some();
         Ok(Self {
             raw: Engine::storage_size(raw),
             channel_data: Engine::storage_size(4 * words),
+            given_channel_data: if has_channel_data { Engine::storage_size(4 * words) } else { 0 },
             packed: Engine::storage_size(packing.bytes(&passes)),
             weight_sums: sums_of_weights(&passes).map_or(0, Engine::storage_size),
             parameters: passes.iter().filter(|pass| is_packed(packing, pass)).count() as u64
@@ -492,9 +503,14 @@ impl WeightSizes {
         self.shared(keep_raw) + self.own()
     }
 
-    /// What is there beside it until they are packed: what comes from the host on its way, and the raw weight.
-    pub fn passing(&self, keep_raw: bool) -> u64 {
-        self.raw + self.channel_data + self.parameters + if keep_raw { 0 } else { self.raw }
+    /// What comes from the host on its way, if all of it does.
+    pub fn staged(&self) -> u64 {
+        self.raw + self.given_channel_data
+    }
+
+    /// What is there beside what they hold until they are packed, with so much on its way: the raw weight, too.
+    pub fn passing(&self, keep_raw: bool, staged: u64) -> u64 {
+        staged + self.parameters + if keep_raw { 0 } else { self.raw }
     }
 }
 

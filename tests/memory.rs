@@ -244,7 +244,7 @@ fn with_budget(gpu: &gpu::Gpu, budget: wgpu::MemoryBudgetThresholds) -> Option<(
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default())).ok()?;
     let told = tells_its_budget(&device);
     if !told {
-        eprintln!("not tested: the driver does not tell its memory budget");
+        println!("not tested: the driver does not tell its memory budget");
     }
     told.then_some((device, queue))
 }
@@ -256,6 +256,9 @@ fn without_memory_there_are_errors_and_no_loss() {
     let Some(gpu) = gpu::open() else { return };
     // The tightest budget with which there is a device at all, and some hundredths of the memory more.
     let budget = |percent| wgpu::MemoryBudgetThresholds { for_resource_creation: Some(percent), for_device_loss: None };
+    if with_budget(&gpu, wgpu::MemoryBudgetThresholds::default()).is_none() {
+        return;
+    }
     let tightest = (1..=100).find(|&percent| with_budget(&gpu, budget(percent)).is_some());
     let tightest = tightest.and_then(|percent| with_budget(&gpu, budget(percent + 3)));
     // wgpu forgets a semaphore where it makes no device.
