@@ -8,10 +8,12 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::{Pending, scoped};
 use crate::kernels::{Access, Aliasing, Build};
+use crate::memory::Reservation;
 use crate::params::{Block, Params, SampleParams};
 use crate::plan::{Plan, Program, Role, Segment};
 use crate::tensors::{Needs, check_presence};
 use crate::weights::Weights;
+use crate::workspace::Workspace;
 
 /// The caller's buffers (usage STORAGE), as slices that start at any element of the problem's type. Of 16-bit elements a
 /// whole word is bound, so the buffer itself reaches to a multiple of 4 bytes.
@@ -28,12 +30,14 @@ pub struct Buffers<'a> {
     pub offset: Option<wgpu::BufferSlice<'a>>,
     /// (N, offset_groups · KH · KW, OH, OW); required exactly if the convolution has a mask.
     pub mask: Option<wgpu::BufferSlice<'a>>,
+    /// A workspace to share with others, who say there what must not be done with it. Default: one of its own.
+    pub workspace: Option<&'a Workspace>,
 }
 
 impl<'a> Buffers<'a> {
     /// Input and output.
     pub fn new(input: wgpu::BufferSlice<'a>, output: wgpu::BufferSlice<'a>) -> Self {
-        Self { input, output, residual: None, offset: None, mask: None }
+        Self { input, output, residual: None, offset: None, mask: None, workspace: None }
     }
 
     /// Sets the residual.
@@ -53,6 +57,12 @@ impl<'a> Buffers<'a> {
     pub fn mask(self, mask: wgpu::BufferSlice<'a>) -> Self {
         Self { mask: Some(mask), ..self }
     }
+
+    /// Sets the workspace.
+    #[must_use]
+    pub fn workspace(self, workspace: &'a Workspace) -> Self {
+        Self { workspace: Some(workspace), ..self }
+    }
 }
 
 /// A plan with its weights and buffers, ready to record any number of times. It owns what it needs: plan and weights may
@@ -70,6 +80,9 @@ struct BoundWork {
     steps: Vec<Step>,
     /// Bytes from one segment's parameters to the next.
     stride: u32,
+    workspace: Workspace,
+    #[expect(dead_code, reason = "what the bind groups hold counts as in use")]
+    reservations: [Reservation; 3],
 }
 
 /// Segments that share a pipeline and a bind group.
@@ -138,7 +151,8 @@ impl Bound {
         }
     }
 
-    /// Submits the convolution, each segment on its own, without waiting for the GPU.
+    /// Submits the convolution, each segment on its own, without waiting for the GPU. Threads may do so at once: nobody else's
+    /// segments on the same [`Workspace`] come between. (So wgpu must not call back into this from within a submission.)
     ///
     /// # Errors
     /// [`Error::Gpu`] or [`Error::DeviceLost`] from wgpu.
@@ -149,6 +163,8 @@ impl Bound {
 
     fn start_submit(&self) -> Pending<()> {
         let submit = || {
+            // Nobody else's segments come between on a workspace that is shared.
+            let _alone = self.work.as_ref().map(|work| work.workspace.submitting());
             for index in 0..self.segments() {
                 let mut encoder = self.engine.encoder("wgpu-conv: convolution");
                 let _ = self.record_segment(index, &mut begin_pass(&mut encoder));
@@ -175,12 +191,14 @@ impl Bound {
         let engine = plan.engine().clone();
         weights.check(&engine, plan.problem(), plan.packing())?;
         let tensors = Placed::check(plan, buffers)?;
+        buffers.workspace.map_or(Ok(()), |workspace| workspace.check(plan))?;
         if plan.programs().is_empty() {
             return Ok(Box::pin(async { Ok(Self { engine, work: None }) }));
         }
-        let placement = Placement::new(&engine, &tensors, plan.prepared_size() > 0)?;
-        let alignment = engine.capabilities().limits.min_uniform_buffer_offset_alignment.max(1);
-        let stride = (Block::SIZE as u32).next_multiple_of(alignment);
+        let sizes = plan.workspace_sizes();
+        let placement = Placement::new(&engine, &tensors, sizes.prepared > 0)?;
+        let stride = plan.parameter_stride();
+        let parameters = engine.reserve("the parameters", u64::from(stride) * u64::from(plan.segments()))?;
         let mut pending: Vec<(Program, Pending<wgpu::ComputePipeline>)> = Vec::new();
         for program in plan.programs() {
             let Aliasing { residual, .. } = placement.aliasing;
@@ -196,7 +214,9 @@ impl Bound {
             let pipeline = program.pipeline.clone();
             pending.push((program.clone(), other.unwrap_or_else(|| Box::pin(async { Ok(pipeline) }))));
         }
-        let (offsets, sums_size, prepared_size) = (placement.offsets, plan.sums_size(), plan.prepared_size());
+        let (offsets, shared) = (placement.offsets, buffers.workspace.cloned());
+        let [shared_weights, own_weights] = weights.reservations.clone();
+        let reservations = [parameters, shared_weights, own_weights];
         let input_through_output = placement.aliasing.input == Access::ThroughOutput;
         // Buffers are cloned (they are handles), so that the future does not borrow from the caller.
         let (bindings, sources) = (placement.bindings(weights), placement.sources(weights));
@@ -208,14 +228,15 @@ impl Bound {
                 programs.push(Program { pipeline: pipeline.await?, ..program });
             }
             let make = || {
+                let scratch = shared.map_or_else(|| Workspace::new(&engine, sizes), Ok)?;
                 let bytes = parameter_bytes(&programs, &offsets, stride);
                 let uniform = parameter_buffer(&engine, &bytes)?;
-                let own = |label, size| {
-                    let make = || engine.storage_buffer(label, size, wgpu::BufferUsages::empty());
-                    (size > 0).then(|| Binding::whole(&make()))
+                let part = |buffer: Option<&wgpu::Buffer>, size| {
+                    let part = |buffer: &wgpu::Buffer| Binding::part(&(buffer.clone(), 0..Engine::storage_size(size)));
+                    buffer.filter(|_| size > 0).map(part)
                 };
-                let workspace = own("wgpu-conv: workspace", sums_size);
-                let prepared = own("wgpu-conv: prepared input", prepared_size);
+                let workspace = part(scratch.sums(), sizes.sums);
+                let prepared = part(scratch.prepared(), sizes.prepared);
                 let mut tables = Tables {
                     bindings,
                     sources,
@@ -236,12 +257,12 @@ impl Bound {
                         }
                     }
                 }
-                Ok(steps)
+                Ok((steps, scratch))
             };
             let (steps, pending) = scoped(engine.device(), engine.lost(), "binding buffers", make);
             pending.await?;
-            let steps = steps?;
-            Ok(Self { engine, work: Some(BoundWork { steps, stride }) })
+            let (steps, workspace) = steps?;
+            Ok(Self { engine, work: Some(BoundWork { steps, stride, workspace, reservations }) })
         }))
     }
 }

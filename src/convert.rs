@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::{Pending, scoped};
 use crate::kernels::Access;
+use crate::memory::Reservation;
 use crate::pipelines::Layout;
 use crate::ranges::INDEX_LIMIT;
 use crate::shader::Source;
@@ -52,6 +53,8 @@ struct Work {
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     grid: [u32; 2],
+    #[expect(dead_code, reason = "what the bind group holds counts as in use")]
+    reservation: Reservation,
 }
 
 impl Conversion {
@@ -69,7 +72,7 @@ impl Conversion {
     /// Records the conversion into the caller's pass; sets the pipeline and bind group 0. Allocates, submits and waits for
     /// nothing.
     pub fn record_in_pass(&self, pass: &mut wgpu::ComputePass<'_>) {
-        if let Some(Work { pipeline, bind_group, grid: [columns, rows] }) = &self.work {
+        if let Some(Work { pipeline, bind_group, grid: [columns, rows], .. }) = &self.work {
             pass.set_pipeline(pipeline);
             pass.set_bind_group(0, bind_group, &[]);
             pass.dispatch_workgroups(*columns, *rows, 1);
@@ -132,6 +135,8 @@ impl Conversion {
         let parameters =
             [count as u32, first(&source, &read, from.dtype)?, first(&destination, &written, to.dtype)?, grid[0]];
         let label = "wgpu-conv: conversion";
+        // Parameters, and a stand-in where one is needed.
+        let reservation = engine.reserve("a conversion", size_of_val(&parameters) as u64 + Engine::storage_size(0))?;
         let text = source_text(from.dtype, to.dtype, access)?;
         let pipeline = engine.pipeline(text, engine.options().checks, Layout::Automatic, label);
         // Buffers are handles: the future owns its own.
@@ -162,7 +167,7 @@ impl Conversion {
             };
             let (bind_group, pending) = scoped(engine.device(), engine.lost(), "preparing a conversion", make);
             pending.await?;
-            Ok(Self { work: Some(Work { bind_group: bind_group?, pipeline, grid }) })
+            Ok(Self { work: Some(Work { bind_group: bind_group?, pipeline, grid, reservation }) })
         }))
     }
 }
@@ -191,7 +196,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Parameter`] for a type of integers, [`Error::BufferAlignment`] where a slice does not start at a multiple of 4 bytes, [`Error::BufferTooSmall`],
     /// [`Error::BufferUsage`], [`Error::Overlap`]; [`Error::TooLarge`] from 2^31 elements on, [`Error::Limit`] where a
-    /// binding or the grid exceeds the device's limits; [`Error::Gpu`], [`Error::OutOfMemory`] or [`Error::DeviceLost`] from wgpu.
+    /// binding or the grid exceeds the device's limits; [`Error::MemoryLimit`], [`Error::Gpu`], [`Error::OutOfMemory`] or [`Error::DeviceLost`] from wgpu.
     pub fn conversion(
         &self,
         count: u64,

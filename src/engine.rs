@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::Poll;
 
 use crate::accuracy::Accuracy;
 use crate::bind::{Buffers, check_usage};
 use crate::capabilities::{AdapterClass, Capabilities};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::gpu::{Lost, Pending, lock, map_and_copy, poll_once, scoped};
+use crate::gpu::{Lost, Pending, lock, map_and_copy, ready, scoped};
 use crate::kernels::Checks;
 use crate::matrix_units::MatrixUnits;
+use crate::memory::{Memory, tensor_bytes};
 use crate::pipelines::Pipelines;
 use crate::plan::Plan;
 use crate::problem::Problem;
@@ -39,6 +39,13 @@ pub struct EngineOptions {
     pub max_segment_macs: Option<u64>,
     /// Bytes of workspace that a plan may take in order to be fast; see [`Capabilities::max_workspace`]. Default: 256 MiB.
     pub max_workspace: Option<u64>,
+    /// Most bytes of GPU memory that all buffers of the engine's own may have together at any time, a hard limit: weights,
+    /// workspaces, parameters, what is on its way to the GPU or back, and the tensors of [`Engine::convolve`] and
+    /// [`Engine::tune`]. What would exceed it is [`Error::MemoryLimit`], and takes nothing. Plans keep their workspace
+    /// ([`max_workspace`](Self::max_workspace)) below it. The caller's own buffers do not count, nor do those that
+    /// [`Engine::buffer_from`] and its like make for the caller. [`Plan::memory`] tells what a plan will take,
+    /// [`Engine::memory_in_use`] what is in use. Default: none; the device's memory is the limit.
+    pub max_memory: Option<u64>,
     /// What was learned by tuning ([`Engine::tune`]); entries for other devices have no effect. Default: nothing.
     pub tuning: Tuning,
     /// Whether shaders use 16-bit floats where the device has `SHADER_F16`. Default true; without, they read and write them two
@@ -98,6 +105,12 @@ impl EngineOptions {
         Self { max_workspace: Some(bytes), ..self }
     }
 
+    /// Sets [`max_memory`](Self::max_memory).
+    #[must_use]
+    pub fn max_memory(self, bytes: u64) -> Self {
+        Self { max_memory: Some(bytes), ..self }
+    }
+
     /// Sets [`max_segment_macs`](Self::max_segment_macs).
     #[must_use]
     pub fn max_segment_macs(self, macs: u64) -> Self {
@@ -137,6 +150,7 @@ struct Inner {
     capabilities: OnceLock<Capabilities>,
     options: EngineOptions,
     lost: Lost,
+    memory: Memory,
     pipelines: Pipelines,
     learned: Mutex<HashMap<(String, &'static str), Learned>>,
 }
@@ -153,6 +167,7 @@ impl Engine {
             device: device.clone(),
             queue: queue.clone(),
             capabilities: OnceLock::new(),
+            memory: Memory::new(options.max_memory),
             options,
             lost: Lost::default(),
             pipelines: Pipelines::default(),
@@ -202,6 +217,7 @@ impl Engine {
             let Inner { device, options, .. } = &*self.0;
             let mut capabilities = Capabilities::of(device);
             capabilities.max_workspace = options.max_workspace.unwrap_or(capabilities.max_workspace);
+            capabilities.max_workspace = capabilities.max_workspace.min(options.max_memory.unwrap_or(u64::MAX));
             capabilities.shader_f16 &= options.shader_f16.unwrap_or(true);
             capabilities.matrix_units =
                 MatrixUnits::of(device, &options.matrix_units).and_then(|units| test(&units).map(|()| units));
@@ -219,6 +235,16 @@ impl Engine {
     /// the engine finds out by itself, at its next preparation or read-back.
     pub fn mark_device_lost(&self, reason: impl Into<String>) {
         self.0.lost.mark(reason);
+    }
+
+    /// Bytes of GPU memory that the engine's own buffers have at this moment; see [`EngineOptions::max_memory`]. What is
+    /// dropped counts no longer, though the GPU keeps it until the work that uses it is done.
+    pub fn memory_in_use(&self) -> u64 {
+        self.memory().in_use()
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.0.memory
     }
 
     pub(crate) fn pipelines(&self) -> &Pipelines {
@@ -443,6 +469,7 @@ impl Engine {
         if slice.size() == 0 {
             return Ok(Box::pin(async { Ok(Vec::new()) }));
         }
+        let reservation = self.reserve("reading a buffer back", slice.size())?;
         let (target, pending) = scoped(self.device(), self.lost(), "copying a buffer for reading", || {
             let target = self.device().create_buffer(&wgpu::BufferDescriptor {
                 label: Some("wgpu-conv: read back"),
@@ -458,7 +485,9 @@ impl Engine {
         let (device, lost) = (self.device().clone(), self.lost().clone());
         Ok(Box::pin(async move {
             pending.await?;
-            map_and_copy(device, lost, target).await
+            let bytes = map_and_copy(device, lost, target).await;
+            drop(reservation);
+            bytes
         }))
     }
 
@@ -475,6 +504,7 @@ impl Engine {
         let plan = self.plan(problem, &PlanOptions::default()).await?;
         let weights = plan.weights(&WeightData::from(tensors)).await?;
         let (dtype, length) = (problem.output_dtype(), problem.output_len());
+        let _reservation = self.reserve("the tensors of a convolution", tensor_bytes(problem))?;
         let input = self.buffer_from_as("wgpu-conv: input", tensors.input, problem.dtype())?;
         let optional =
             |label: &str, data: Option<&[f32]>| data.map(|data| self.buffer_from_as(label, data, dtype)).transpose();
@@ -533,11 +563,16 @@ impl Engine {
         Ok([count.div_ceil(rows) as u32, rows as u32])
     }
 
-    /// A storage buffer of the engine's own. Bindings may not be empty, so it never is.
+    /// Bytes of a storage buffer of the engine's own. Bindings may not be empty, so it never is.
+    pub(crate) fn storage_size(size: u64) -> u64 {
+        size.max(16)
+    }
+
+    /// A storage buffer of the engine's own, of so many bytes.
     pub(crate) fn storage_buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
         self.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
-            size: size.max(16),
+            size: Self::storage_size(size),
             usage: usage | wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
         })
@@ -624,13 +659,5 @@ impl Engine {
     /// As [`Engine::convolve`].
     pub fn convolve_blocking(&self, problem: &Problem, tensors: &Tensors<'_>) -> Result<Vec<f32>> {
         pollster::block_on(self.convolve(problem, tensors))
-    }
-}
-
-/// The result if it is there already, as it always is natively.
-fn ready<T>(mut pending: Pending<T>) -> Option<Result<T>> {
-    match poll_once(&mut pending) {
-        Poll::Ready(result) => Some(result),
-        Poll::Pending => None,
     }
 }

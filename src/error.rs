@@ -270,6 +270,21 @@ pub enum Error {
         /// wgpu's message.
         message: String,
     },
+    /// An engine's own buffers would take more memory than [`EngineOptions::max_memory`](crate::EngineOptions::max_memory)
+    /// allows.
+    #[error(
+        "{what} needs {required} bytes of GPU memory; the engine has {in_use} in use, and EngineOptions::max_memory is {limit}"
+    )]
+    MemoryLimit {
+        /// What the memory is for.
+        what: &'static str,
+        /// Bytes that it needs.
+        required: u64,
+        /// Bytes that the engine's buffers have already.
+        in_use: u64,
+        /// The most that they may have together.
+        limit: u64,
+    },
     /// The GPU ran out of memory.
     #[error("out of GPU memory while {during}")]
     OutOfMemory {

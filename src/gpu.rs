@@ -45,22 +45,30 @@ pub(crate) fn scoped<T>(
     let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation]
         .map(|filter| device.push_error_scope(filter));
     let value = body();
-    if !probe(device) {
-        lost.mark("it no longer makes buffers");
-    }
+    look_for_loss(device, lost);
     let [out_of_memory, internal, validation] = scopes;
     let popped = (validation.pop(), internal.pop(), out_of_memory.pop());
     let lost = lost.clone();
     let pending = async move {
-        let errors = [popped.0.await, popped.1.await, popped.2.await];
+        let (validation, internal, out_of_memory) = (popped.0.await, popped.1.await, popped.2.await);
+        // What lacks its memory is invalid wherever it is used, too: the cause first.
+        let errors = [out_of_memory, internal, validation];
         lost.check()?;
         errors.into_iter().flatten().next().map_or(Ok(()), |error| Err(from_wgpu(error, during)))
     };
     (value, Box::pin(pending))
 }
 
-/// Whether the device still makes a buffer whose memory can be written.
-fn probe(device: &wgpu::Device) -> bool {
+fn look_for_loss(device: &wgpu::Device, lost: &Lost) {
+    if is_lost(device) {
+        lost.mark("it no longer makes buffers");
+    }
+}
+
+/// Whether the device no longer makes a buffer whose memory can be written, for no reason that wgpu would tell: it tells
+/// if there is no memory, and nothing of a lost device.
+fn is_lost(device: &wgpu::Device) -> bool {
+    let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
     let buffer = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("wgpu-conv: is the device still there?"),
         size: 4,
@@ -71,7 +79,8 @@ fn probe(device: &wgpu::Device) -> bool {
     if mapped {
         buffer.unmap();
     }
-    mapped
+    let popped = std::pin::pin!(scope.pop()).poll(&mut no_waker());
+    !mapped && !matches!(popped, Poll::Ready(Some(_)))
 }
 
 fn from_wgpu(error: wgpu::Error, during: &'static str) -> Error {
@@ -103,14 +112,17 @@ pub(crate) fn wait(device: &wgpu::Device, lost: &Lost) -> Result<()> {
 pub(crate) fn map_and_copy(device: wgpu::Device, lost: Lost, buffer: wgpu::Buffer) -> Pending<Vec<u8>> {
     let state: Arc<MapState> = Arc::default();
     let callback_state = state.clone();
-    buffer.map_async(wgpu::MapMode::Read, .., move |result| callback_state.finish(result));
+    let callback = MapCallback(callback_state);
+    buffer.map_async(wgpu::MapMode::Read, .., move |result| callback.finish(result));
     // Natively nobody else may poll the device, so we wait here; in browsers this does nothing.
     let waited = wait(&device, &lost);
     Box::pin(async move {
         waited?;
         let mapped = MapFuture(state).await;
-        let failed =
-            |message: String| lost.check().err().unwrap_or(Error::Gpu { during: "reading a buffer back", message });
+        let failed = |message: String| {
+            look_for_loss(&device, &lost);
+            lost.check().err().unwrap_or(Error::Gpu { during: "reading a buffer back", message })
+        };
         mapped.map_err(|error| failed(error.to_string()))?;
         let view = buffer.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
         let bytes = view.to_vec();
@@ -124,19 +136,38 @@ type MapResult = Result<(), wgpu::BufferAsyncError>;
 
 /// Where a map callback leaves its result for [`MapFuture`].
 #[derive(Default)]
-struct MapState(std::sync::Mutex<(Option<MapResult>, Option<std::task::Waker>)>);
+struct MapState(Mutex<(Option<MapResult>, Option<std::task::Waker>)>);
 
 impl MapState {
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Option<MapResult>, Option<std::task::Waker>)> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, (Option<MapResult>, Option<std::task::Waker>)> {
+        lock(&self.0)
     }
 
+    /// The first result stays.
     fn finish(&self, result: MapResult) {
         let mut state = self.lock();
-        state.0 = Some(result);
+        if state.0.is_none() {
+            state.0 = Some(result);
+        }
         if let Some(waker) = state.1.take() {
             waker.wake();
         }
+    }
+}
+
+/// The callback's end of a [`MapState`]. If wgpu drops the callback without a call (it does where it panics in between),
+/// whoever waits for the result is told, too.
+struct MapCallback(Arc<MapState>);
+
+impl MapCallback {
+    fn finish(&self, result: MapResult) {
+        self.0.finish(result);
+    }
+}
+
+impl Drop for MapCallback {
+    fn drop(&mut self) {
+        self.finish(Err(wgpu::BufferAsyncError));
     }
 }
 
@@ -163,5 +194,17 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 pub(crate) fn poll_once<T>(pending: &mut Pending<T>) -> Poll<Result<T>> {
-    pending.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    pending.as_mut().poll(&mut no_waker())
+}
+
+/// The result if it is there already, as it always is natively.
+pub(crate) fn ready<T>(mut pending: Pending<T>) -> Option<Result<T>> {
+    match poll_once(&mut pending) {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => None,
+    }
+}
+
+fn no_waker() -> std::task::Context<'static> {
+    std::task::Context::from_waker(std::task::Waker::noop())
 }

@@ -187,6 +187,11 @@ impl Quantization<'_> {
         f64::from(self.input_scale) * f64::from(weight) / f64::from(self.output_scale)
     }
 
+    /// How many words that is for so many output channels.
+    pub(crate) const fn words_for(channels: u64) -> u64 {
+        8 + 4 * channels
+    }
+
     /// The words that the integer programs read (`requantize.wgsl` says where each lies).
     pub(crate) fn words(&self, problem: &Problem, integers: Integers, slopes: Option<&[f32]>) -> Vec<i32> {
         // Unsigned numbers are made signed by subtracting 128, and so are their zero points.

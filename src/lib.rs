@@ -18,6 +18,7 @@ mod kernels;
 mod layout;
 mod lowered;
 mod matrix_units;
+mod memory;
 mod parameters;
 mod params;
 mod pipelines;
@@ -36,6 +37,7 @@ mod tune;
 mod tuning_file;
 mod weights;
 mod winograd;
+mod workspace;
 
 pub use accuracy::{Accuracy, Rounding};
 pub use bind::{Bound, Buffers};
@@ -55,6 +57,7 @@ pub use integers::{Integers, Quantization};
 pub use kernels::{Checks, Kernel, shader_source};
 pub use layout::{Layout, WeightLayout};
 pub use matrix_units::MatrixUnits;
+pub use memory::PlanMemory;
 pub use parameters::{AnyPadding, Convolution, Op, Parameters};
 pub use plan::Plan;
 pub use problem::Problem;
@@ -66,6 +69,7 @@ pub use tune::{TuneCandidate, TuneOptions, TuneOutcome, TuneProgress, TuneReport
 pub use tuning_file::{ParsedTuning, Tuning};
 pub use weights::{Packing, Source, WeightData, Weights};
 pub use wgpu;
+pub use workspace::Workspace;
 
 /// The examples of that page, run as tests.
 #[cfg(doctest)]

@@ -164,3 +164,6 @@ fn convolution_layout(device: &wgpu::Device, aliasing: Aliasing) -> wgpu::Pipeli
         immediate_size: 0,
     })
 }
+
+#[cfg(all(test, feature = "context"))]
+mod tests;

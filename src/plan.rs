@@ -15,13 +15,15 @@ use crate::kernels::{
     window_params, window_sums_source, windows,
 };
 use crate::lowered::Lowered;
+use crate::memory::PlanMemory;
 use crate::params::{Block, Params, SampleParams};
 use crate::pipelines::Layout;
 use crate::prepare::Prepare;
 use crate::problem::Problem;
 use crate::ranges;
 use crate::select::{Candidate, Selection};
-use crate::weights::{Packing, WeightData, Weights};
+use crate::weights::{Packing, WeightData, WeightSizes, Weights};
+use crate::workspace::Sizes;
 
 /// A problem with the kernel that will run it. Cheap to clone.
 ///
@@ -258,19 +260,36 @@ impl Plan {
 
     /// Bytes of workspace that the plan needs beside the caller's buffers: for partial sums, where several workgroups share
     /// one, or sums of 16-bit tensors have several parts or the device's shaders no 16-bit floats; for the samples of a
-    /// deformable convolution; and for input and sums of a convolution of integers. Every [`Bound`] has one of its own. 0 for most variants of other convolutions.
+    /// deformable convolution; and for input and sums of a convolution of integers. Every [`Bound`] has one of its own
+    /// unless it is given a [`Workspace`](crate::Workspace). 0 for most variants of other convolutions.
     pub fn workspace_size(&self) -> u64 {
         self.workspace + self.prepared
     }
 
-    /// The part of it that holds partial sums.
-    pub(crate) fn sums_size(&self) -> u64 {
-        self.workspace
+    /// Its parts; without prepared inputs kernels read the caller's.
+    pub(crate) fn workspace_sizes(&self) -> Sizes {
+        Sizes { sums: self.workspace, prepared: self.prepared }
     }
 
-    /// The part of it that holds prepared inputs; 0 if kernels read the caller's.
-    pub(crate) fn prepared_size(&self) -> u64 {
-        self.prepared
+    /// All GPU memory that the engine takes for the plan, before it takes any: for its weights, and for each [`Bound`].
+    ///
+    /// # Errors
+    /// [`Error::Internal`] only.
+    pub fn memory(&self) -> Result<PlanMemory> {
+        let weights = WeightSizes::of(&self.engine, &self.problem, self.packing())?;
+        Ok(PlanMemory {
+            workspace: self.workspace_sizes().bytes(),
+            parameters: u64::from(self.parameter_stride()) * u64::from(self.segments()),
+            weights: weights.kept(false),
+            raw_weight: weights.raw,
+            upload: weights.passing(false, weights.staged()),
+        })
+    }
+
+    /// Bytes from the parameters of one segment to those of the next.
+    pub(crate) fn parameter_stride(&self) -> u32 {
+        let alignment = self.engine.capabilities().limits.min_uniform_buffer_offset_alignment.max(1);
+        (Block::SIZE as u32).next_multiple_of(alignment)
     }
 
     /// Number of segments. A plan whose work exceeds the bound of [`EngineOptions::max_segment_macs`] is divided, so that
@@ -300,7 +319,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::Missing`], [`Error::Unexpected`], [`Error::BufferTooSmall`],
-    /// [`Error::BufferAlignment`], [`Error::BufferUsage`], [`Error::Limit`], or wgpu's.
+    /// [`Error::BufferAlignment`], [`Error::BufferUsage`], [`Error::Limit`], [`Error::MemoryLimit`], or wgpu's.
     pub fn weights(&self, data: &WeightData<'_>) -> impl Future<Output = Result<Weights>> + wgpu::WasmNotSend + use<> {
         let started = self
             .engine
@@ -329,7 +348,7 @@ impl Plan {
     /// # Errors
     /// [`Error::WeightsMismatch`], [`Error::Packing`], [`Error::ForeignEngine`], [`Error::Missing`],
     /// [`Error::Unexpected`], [`Error::BufferTooSmall`], [`Error::BufferAlignment`], [`Error::BufferUsage`],
-    /// [`Error::Overlap`], [`Error::Limit`], or wgpu's.
+    /// [`Error::Overlap`], [`Error::Limit`], [`Error::MemoryLimit`], or wgpu's.
     pub fn bind(
         &self,
         weights: &Weights,

@@ -11,7 +11,7 @@
 //! 4. `sample.wgsl` takes positions from the caller's buffer: they are limited to the image's surroundings as floats, what is no
 //!    number included, before they become integers, and these are clamped again before they become an index.
 
-use crate::lowered::{Lowered, Steps};
+use crate::lowered::{Lowered, Steps, WeightPlace};
 
 /// Most outputs that a tile may reach beyond the last column (pixel blocks are at most so long).
 pub(crate) const TILE_MARGIN: u64 = 64;
@@ -38,6 +38,7 @@ pub(crate) fn prove(pass: &Lowered) -> Result<(), String> {
     }
     below("the number of input elements", pass.input_len)?;
     below("the number of output elements", pass.output_len)?;
+    below("the first output of a pass", pass.first_output)?;
     below("the number of output pixels of the batch", pass.pixels())?;
     below("the number of weight elements", pass.weight_len)?;
     // Packings round the channels of a group up to a multiple of four.
@@ -56,6 +57,13 @@ pub(crate) fn prove(pass: &Lowered) -> Result<(), String> {
     below("the number of elements of an input plane", rows * columns)?;
     below("the number of slices", slices)?;
     below("K", pass.sum_length())?;
+    if pass.weight_len > 0 {
+        let WeightPlace { first, groups, outputs, inputs, taps } = pass.weight;
+        let taps = taps.map(i64::unsigned_abs);
+        let quads = pass.quads.map(|quads| quads.step);
+        let mut steps = [first, groups, outputs, inputs].into_iter().chain(taps).chain(quads);
+        steps.try_for_each(|step| below("a distance between neighbours in the weight", step))?;
+    }
     for (what, steps) in [("input", &pass.input_steps), ("output", &pass.output_steps)] {
         prove_steps(what, steps)?;
     }
@@ -86,6 +94,75 @@ mod tests {
         assert!(refusal("c1h1w1o1k2d2147483647p2147483647,0,2147483647,0").contains("2147483"));
         assert!(refusal("n0c1h65536w65536o1k65536x65536").contains("weight elements"));
         assert!(refusal("n0c1h65536w65536o1k1s65536").contains("plane"));
+    }
+
+    /// What becomes of an ordinary pass with this change.
+    fn with(change: impl FnOnce(&mut Lowered)) -> Result<(), String> {
+        let mut pass = one("n2c4z3h5w6o8k3p1g2");
+        change(&mut pass);
+        prove(&pass)
+    }
+
+    /// Every number that becomes an index or a part of one, each alone at the limit in a pass that is otherwise ordinary.
+    #[test]
+    fn no_number_is_left_out() {
+        const LIMIT: u32 = 1 << 31;
+        const WIDE: u64 = INDEX_LIMIT;
+        assert_eq!(with(|_| ()), Ok(()));
+        type Change = fn(&mut Lowered);
+        let once: [(&str, Change); 17] = [
+            ("the batch", |pass| pass.batch = LIMIT),
+            ("the groups", |pass| pass.groups = LIMIT),
+            ("input channels of a group", |pass| pass.group_in = LIMIT),
+            ("output channels of a group", |pass| pass.group_out = LIMIT),
+            ("the first output", |pass| pass.first_output = WIDE),
+            ("inputs", |pass| pass.input_len = WIDE),
+            ("outputs", |pass| pass.output_len = WIDE),
+            ("weights", |pass| pass.weight_len = WIDE),
+            ("images of the input", |pass| pass.input_steps.image = WIDE),
+            ("channels of the input", |pass| pass.input_steps.channel = WIDE),
+            ("images of the output", |pass| pass.output_steps.image = WIDE),
+            ("channels of the output", |pass| pass.output_steps.channel = WIDE),
+            ("the first weight", |pass| pass.weight.first = WIDE),
+            ("groups of the weight", |pass| pass.weight.groups = WIDE),
+            ("outputs of the weight", |pass| pass.weight.outputs = WIDE),
+            ("inputs of the weight", |pass| pass.weight.inputs = WIDE),
+            ("taps backwards", |pass| pass.weight.taps[2] = -(WIDE as i64)),
+        ];
+        for (name, change) in once {
+            assert!(with(change).is_err(), "{name}");
+        }
+        type OfAxis = fn(&mut Lowered, usize);
+        let for_each_axis: [(&str, OfAxis); 10] = [
+            ("inputs", |pass, axis| pass.lines[axis].input = LIMIT),
+            ("outputs", |pass, axis| pass.lines[axis].output = LIMIT),
+            ("the kernel", |pass, axis| pass.lines[axis].kernel = LIMIT),
+            ("the stride", |pass, axis| pass.lines[axis].stride = LIMIT),
+            ("the dilation", |pass, axis| pass.lines[axis].dilation = LIMIT),
+            ("the padding", |pass, axis| pass.lines[axis].before = WIDE as i64),
+            ("the padding, of the other sign", |pass, axis| pass.lines[axis].before = -(WIDE as i64)),
+            ("neighbours in the input", |pass, axis| pass.input_steps.axes[axis] = WIDE),
+            ("neighbours in the output", |pass, axis| pass.output_steps.axes[axis] = WIDE),
+            ("taps", |pass, axis| pass.weight.taps[axis] = WIDE as i64),
+        ];
+        for ((name, change), axis) in for_each_axis.iter().flat_map(|change| (0..3).map(move |axis| (change, axis))) {
+            assert!(with(|pass| change(pass, axis)).is_err(), "{name} along axis {axis}");
+        }
+    }
+
+    /// Together they are too large where each alone is not.
+    #[test]
+    fn products_and_sums_count() {
+        let along = |axis: usize, change: fn(&mut crate::lowered::Line)| with(|pass| change(&mut pass.lines[axis]));
+        for axis in 0..3 {
+            assert!(along(axis, |line| (line.dilation, line.kernel) = (1 << 20, 1 << 12)).is_err(), "axis {axis}");
+            assert!(along(axis, |line| (line.output, line.stride) = (1 << 16, 1 << 15)).is_err(), "axis {axis}");
+        }
+        assert!(with(|pass| (pass.lines[1].input, pass.lines[2].input) = (1 << 16, 1 << 15)).is_err());
+        assert!(with(|pass| (pass.batch, pass.lines[0].output) = (1 << 16, 1 << 15)).is_err());
+        assert!(with(|pass| (pass.groups, pass.group_out) = (1 << 16, 1 << 15)).is_err());
+        // 3 channels of a group are 4 in a packed weight.
+        assert!(with(|pass| (pass.groups, pass.group_out, pass.group_in) = (1 << 21, 3, 10)).is_err());
     }
 
     #[test]

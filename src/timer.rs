@@ -118,6 +118,7 @@ impl Timer {
             1 => (1, repeats),
             segments => (u64::from(segments) * u64::from(repeats), 1),
         };
+        let _reservation = self.engine.reserve("timing a convolution", PAIR_BYTES * (passes + 1))?;
         let (pairs, pending) = scoped(device, self.engine.lost(), "timing a convolution", || {
             let query_set = device.create_query_set(&wgpu::QuerySetDescriptor {
                 label: Some("wgpu-conv: timing"),

@@ -11,6 +11,7 @@ use crate::integers::{Integers, Quantization};
 use crate::kernels::pack_source;
 use crate::layout::WeightLayout;
 use crate::lowered::{self, Lowered};
+use crate::memory::Reservation;
 use crate::parameters::Op;
 use crate::pipelines::Layout;
 use crate::problem::Problem;
@@ -248,6 +249,8 @@ pub struct Weights {
     /// What the weights of each output channel add up to, of integers.
     pub(crate) weight_sums: Option<wgpu::Buffer>,
     raw: Option<wgpu::Buffer>,
+    /// For bias, slopes and raw weight, which repacked weights share; and for the rest.
+    pub(crate) reservations: [Reservation; 2],
 }
 
 /// What two problems must have in common to share weights.
@@ -366,13 +369,24 @@ impl Weights {
             }
             (None, _, _) => None,
         };
-        let channel_bytes = 4 * words.as_ref().map_or(channels + slopes, |words| words.len() as u64);
+        let sizes = WeightSizes::of(engine, problem, packing)?;
+        let channel_bytes = sizes.channel_data;
         engine.check_binding("the bias with the slopes", channel_bytes)?;
         engine.check_binding("the weight", weight_bytes)?;
+        let shared = engine.reserve("the weights", sizes.shared(data.keep_raw))?;
+        let reservations = [shared, engine.reserve("the packed weight", sizes.own())?];
+        let on_host = |source: Option<Source<'_>>| matches!(source, Some(Source::Host(_) | Source::Bytes(_)));
+        let staged = match (on_host(Some(data.weight)), words.is_some() || on_host(data.bias) || on_host(data.slopes)) {
+            (true, true) => sizes.staged(),
+            (true, false) => sizes.raw,
+            (false, true) => sizes.given_channel_data,
+            (false, false) => 0,
+        };
+        let passing = engine.reserve("uploading the weights", sizes.passing(data.keep_raw, staged))?;
         let passes = packing.passes(problem, engine.capabilities())?;
         let packer = engine.pipeline(
             pack_source(packing, passes.first(), problem.weight_dtype())?,
-            crate::Checks::Trusted,
+            engine.options().checks,
             Layout::Automatic,
             "wgpu-conv: pack weights",
         );
@@ -412,7 +426,8 @@ impl Weights {
             pending.await?;
             let (packed, weight_sums) = packed?;
             let raw = keep_raw.then_some(raw);
-            Ok(Self { engine, key, packing, packed, channel_data, weight_sums, raw })
+            drop(passing);
+            Ok(Self { engine, key, packing, packed, channel_data, weight_sums, raw, reservations })
         }))
     }
 
@@ -424,9 +439,12 @@ impl Weights {
             reason: format!("packing {} as {} needs weights made with keep_raw", self.packing.name(), packing.name()),
         })?;
         let passes = packing.passes(problem, engine.capabilities())?;
+        let sizes = WeightSizes::of(engine, problem, packing)?;
+        let own = engine.reserve("the packed weight", sizes.own())?;
+        let passing = engine.reserve("packing the weights", sizes.parameters)?;
         let packer = engine.pipeline(
             pack_source(packing, passes.first(), problem.weight_dtype())?,
-            crate::Checks::Trusted,
+            engine.options().checks,
             Layout::Automatic,
             "wgpu-conv: pack weights",
         );
@@ -439,9 +457,89 @@ impl Weights {
             });
             pending.await?;
             let (packed, weight_sums) = packed?;
-            Ok(Self { packing, packed, weight_sums, ..this })
+            drop(passing);
+            let reservations = [this.reservations[0].clone(), own];
+            Ok(Self { packing, packed, weight_sums, reservations, ..this })
         }))
     }
+}
+
+/// Bytes of the buffers that weights take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WeightSizes {
+    /// As it came, in whole words.
+    pub raw: u64,
+    /// Bias and slopes, or what integers have.
+    channel_data: u64,
+    /// The same, or nothing where there is none of it but its place.
+    given_channel_data: u64,
+    packed: u64,
+    weight_sums: u64,
+    /// Of the packing.
+    parameters: u64,
+}
+
+impl WeightSizes {
+    pub fn of(engine: &Engine, problem: &Problem, packing: Packing) -> Result<Self> {
+        let passes = packing.passes(problem, engine.capabilities())?;
+        let channels = u64::from(problem.out_channels());
+        let words = match problem.integers() {
+            Some(_) => Quantization::words_for(channels),
+            None => channels + Needs::of(problem).slopes.unwrap_or(0),
+        };
+        let raw = (problem.weight_dtype().size() * problem.weight_len()).next_multiple_of(4);
+        let has_channel_data = problem.bias() || Needs::of(problem).slopes.is_some() || problem.integers().is_some();
+        Ok(Self {
+            raw: Engine::storage_size(raw),
+            channel_data: Engine::storage_size(4 * words),
+            given_channel_data: if has_channel_data { Engine::storage_size(4 * words) } else { 0 },
+            packed: Engine::storage_size(packing.bytes(&passes)),
+            weight_sums: sums_of_weights(&passes).map_or(0, Engine::storage_size),
+            parameters: passes.iter().filter(|pass| is_packed(packing, pass)).count() as u64
+                * pack_stride(engine) as u64,
+        })
+    }
+
+    /// What weights have in common with those that are repacked from them.
+    fn shared(&self, keep_raw: bool) -> u64 {
+        self.channel_data + if keep_raw { self.raw } else { 0 }
+    }
+
+    /// What they have for themselves.
+    fn own(&self) -> u64 {
+        self.packed + self.weight_sums
+    }
+
+    /// What they hold.
+    pub fn kept(&self, keep_raw: bool) -> u64 {
+        self.shared(keep_raw) + self.own()
+    }
+
+    /// What comes from the host on its way, if all of it does.
+    pub fn staged(&self) -> u64 {
+        self.raw + self.given_channel_data
+    }
+
+    /// What is there beside what they hold until they are packed, with so much on its way: the raw weight, too.
+    pub fn passing(&self, keep_raw: bool, staged: u64) -> u64 {
+        staged + self.parameters + if keep_raw { 0 } else { self.raw }
+    }
+}
+
+/// Bytes of what the weights of each output channel add up to, of integers.
+fn sums_of_weights(passes: &[Lowered]) -> Option<u64> {
+    passes.iter().find(|pass| pass.quads.is_some()).map(|pass| 4 * u64::from(pass.out_channels()))
+}
+
+/// Whether a pass has a part of the packed weight of its own.
+fn is_packed(packing: Packing, pass: &Lowered) -> bool {
+    packing.vectors(pass) > 0 && !pass.same_weight
+}
+
+/// Bytes from the parameters of one pass to those of the next.
+fn pack_stride(engine: &Engine) -> usize {
+    let alignment = engine.capabilities().limits.min_uniform_buffer_offset_alignment.max(1) as usize;
+    size_of::<Pack>().next_multiple_of(alignment)
 }
 
 /// Checks length, offset and usage; gives the bytes to copy, in whole words.
@@ -539,17 +637,14 @@ fn pack(
     let bytes = packing.bytes(passes);
     let packed = engine.storage_buffer("wgpu-conv: packed weight", bytes, wgpu::BufferUsages::empty());
     // wgpu makes it zero; the packing adds to it.
-    let weight_sums = passes.iter().find(|pass| pass.quads.is_some()).map(|pass| {
-        let bytes = 4 * u64::from(pass.out_channels());
-        engine.storage_buffer("wgpu-conv: sums of weights", bytes, wgpu::BufferUsages::empty())
-    });
-    let alignment = engine.capabilities().limits.min_uniform_buffer_offset_alignment.max(1) as usize;
-    let stride = size_of::<Pack>().next_multiple_of(alignment);
+    let weight_sums = sums_of_weights(passes)
+        .map(|bytes| engine.storage_buffer("wgpu-conv: sums of weights", bytes, wgpu::BufferUsages::empty()));
+    let stride = pack_stride(engine);
     let mut parameters = Vec::new();
     let mut grids = Vec::new();
     for (pass, first_vector) in passes.iter().zip(packing.offsets(passes)) {
         let vectors = packing.vectors(pass);
-        if vectors == 0 || pass.same_weight {
+        if !is_packed(packing, pass) {
             continue;
         }
         // One invocation for each vector, or for the vectors of all positions of a tile.

@@ -160,7 +160,7 @@ impl TensorPath {
     }
 }
 
-fn read_safetensors(bytes: &[u8], name: Option<&str>) -> Result<Tensor> {
+pub(crate) fn read_safetensors(bytes: &[u8], name: Option<&str>) -> Result<Tensor> {
     let raw = Raw::read(bytes, name)?;
     let dtype = known_type(raw.dtype).filter(|&dtype| dtype != DType::I32).with_context(|| {
         format!(
@@ -240,7 +240,7 @@ fn check_offsets(bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn write_safetensors(tensor: &Tensor, name: &str) -> Result<Vec<u8>> {
+pub(crate) fn write_safetensors(tensor: &Tensor, name: &str) -> Result<Vec<u8>> {
     let dtype = match tensor.dtype {
         DType::F32 => Dtype::F32,
         DType::F16 => Dtype::F16,

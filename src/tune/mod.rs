@@ -183,4 +183,4 @@ impl Engine {
 }
 
 #[cfg(all(test, feature = "context"))]
-mod tests;
+pub(crate) mod tests;

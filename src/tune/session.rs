@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::scoped;
 use crate::kernels::{Checks, Choice};
+use crate::memory::{Reservation, tensor_bytes};
 use crate::plan::Plan;
 use crate::problem::Problem;
 use crate::reference::Reference;
@@ -321,6 +322,8 @@ struct Stage<'a> {
     weights: HashMap<Packing, Weights>,
     /// What must come out, by how a kernel rounds.
     expected: HashMap<Rounding, Reference>,
+    #[expect(dead_code, reason = "its buffers count as in use")]
+    reservation: Reservation,
 }
 
 impl<'a> Stage<'a> {
@@ -334,7 +337,9 @@ impl<'a> Stage<'a> {
             data.as_ref().map(|data| engine.buffer_from_as(label, data, dtype)).transpose()
         };
         let piece = vec![f32::from_bits(BLANK); words.min(BLANK_PIECE) as usize];
+        let bytes = tensor_bytes(problem) + dtype.size() * GUARD + 4 * piece.len() as u64;
         Ok(Self {
+            reservation: engine.reserve("the tensors of tuning", bytes)?,
             engine,
             problem,
             trial,

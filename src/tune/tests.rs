@@ -15,7 +15,7 @@ use crate::timer::Sample;
 use crate::tuning_file::Tuning;
 
 /// As the other tests: no adapter is a failure, and only this variable skips, in words.
-fn engine() -> Option<Engine> {
+pub(crate) fn engine() -> Option<Engine> {
     if std::env::var("WGPU_CONV_SKIP_GPU_TESTS").is_ok_and(|value| !value.is_empty() && value != "0") {
         eprintln!("skipped, since WGPU_CONV_SKIP_GPU_TESTS is set: a test of tuning");
         return None;

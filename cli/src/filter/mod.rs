@@ -5,7 +5,7 @@ mod kernels;
 mod light;
 mod matrix;
 mod passes;
-mod picture;
+pub(crate) mod picture;
 mod planes;
 
 use std::fmt::Write as _;

@@ -63,20 +63,25 @@ impl Picture {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self> {
+        Self::decode_within(bytes, MAX_PIXELS, MAX_DECODER_BYTES)
+    }
+
+    /// The same with limits of one's own: the most pixels, and bytes that a decoder may allocate.
+    pub fn decode_within(bytes: &[u8], max_pixels: u64, max_decoder_bytes: u64) -> Result<Self> {
         let (format, input) = (Format::of_content(bytes)?, Cursor::new(bytes));
         let mut limits = Limits::default();
-        limits.max_alloc = Some(MAX_DECODER_BYTES);
+        limits.max_alloc = Some(max_decoder_bytes);
         let damaged = || format!("the {format} data cannot be decoded");
         match format {
             Format::Png => {
                 let decoder = PngDecoder::with_limits(input, limits.clone()).with_context(damaged)?;
                 refuse_animation(decoder.is_apng()?)?;
-                Self::of_decoder(decoder, limits).with_context(damaged)
+                Self::of_decoder(decoder, limits, max_pixels).with_context(damaged)
             }
             Format::WebP => {
                 let decoder = WebPDecoder::new(input).with_context(damaged)?;
                 refuse_animation(decoder.has_animation())?;
-                Self::of_decoder(decoder, limits).with_context(damaged)
+                Self::of_decoder(decoder, limits, max_pixels).with_context(damaged)
             }
             Format::Jpeg => {
                 let decoder = JpegDecoder::new(input).with_context(damaged)?;
@@ -86,18 +91,18 @@ impl Picture {
                     "the JPEG data stop before their end marker, after {} bytes: the file is truncated",
                     bytes.len()
                 );
-                Self::of_decoder(decoder, limits).with_context(damaged)
+                Self::of_decoder(decoder, limits, max_pixels).with_context(damaged)
             }
         }
     }
 
-    fn of_decoder(mut decoder: impl ImageDecoder, limits: Limits) -> Result<Self> {
+    fn of_decoder(mut decoder: impl ImageDecoder, limits: Limits, max_pixels: u64) -> Result<Self> {
         let (width, height) = decoder.dimensions();
         ensure!(width > 0 && height > 0, "the image has {width} × {height} pixels");
         let pixels = u64::from(width) * u64::from(height);
         ensure!(
-            pixels <= MAX_PIXELS,
-            "the image claims {width} × {height} = {pixels} pixels; at most {MAX_PIXELS} are allowed"
+            pixels <= max_pixels,
+            "the image claims {width} × {height} = {pixels} pixels; at most {max_pixels} are allowed"
         );
         decoder.set_limits(limits)?;
         let profile = decoder.icc_profile()?;

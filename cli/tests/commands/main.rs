@@ -3,6 +3,7 @@
 mod bad_input;
 mod formats;
 mod integers;
+mod killed;
 mod results;
 mod serve;
 mod support;
