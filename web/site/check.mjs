@@ -20,7 +20,7 @@ async function open() {
 }
 
 // [[WGSL, what it is for]]; every `step`-th becomes a pipeline, too.
-async function modules(device, step) {
+async function shaders(device, step) {
     const list = await (await fetch("modules.json")).json();
     const takesHalves = device.features.has("shader-f16");
     let [left, pipelines] = [0, 0];
@@ -47,7 +47,7 @@ async function modules(device, step) {
 
 async function library() {
     const { default: start, Page } = await import("./page.js");
-    await start();
+    await start({ module_or_path: "page_bg.wasm" });
     const page = await Page.open();
     await tell("note", `the library on ${page.adapter()}`);
     for (const [index, name] of page.names().entries()) {
@@ -58,7 +58,7 @@ async function library() {
 
 try {
     const parts = new URLSearchParams(location.search);
-    if (parts.has("modules")) await modules(await open(), Number(parts.get("pipelines") ?? 0));
+    if (parts.has("shaders")) await shaders(await open(), Number(parts.get("pipelines") ?? 0));
     if (parts.has("library")) await library();
 } catch (error) {
     await failed("the page", error.stack ?? error);

@@ -1,7 +1,7 @@
 //! Shows wgpu-conv to a browser: its shaders, for the browser's own compiler, and the library itself, compiled to
 //! WebAssembly. Starts the browser, collects what the page says, and ends with `N passed, N failed`.
 //!
-//!     wgpu-conv-browser BROWSER [--library PAGE.wasm] [--pipelines N] [--timeout SECONDS] [-- ARGUMENTS OF THE BROWSER]
+//!     wgpu-conv-browser BROWSER [--shaders] [--pipelines N] [--library PAGE.wasm] [--timeout SECONDS] [-- ARGUMENTS OF THE BROWSER]
 //!
 //! With --pipelines every N-th shader becomes a pipeline, too, which takes a software adapter seconds for each.
 
@@ -33,6 +33,7 @@ fn bindings(wasm: &PathBuf, files: &mut Files) -> Result<()> {
 
 struct Arguments {
     browser: PathBuf,
+    shaders: bool,
     library: Option<PathBuf>,
     pipelines: u32,
     timeout: Duration,
@@ -43,10 +44,11 @@ fn arguments() -> Result<Arguments> {
     let mut given = std::env::args().skip(1);
     let browser = given.next().context("which browser?")?.into();
     let timeout = Duration::from_secs(300);
-    let mut all = Arguments { browser, library: None, pipelines: 0, timeout, others: Vec::new() };
+    let mut all = Arguments { browser, shaders: false, library: None, pipelines: 0, timeout, others: Vec::new() };
     while let Some(name) = given.next() {
         let mut value = || given.next().with_context(|| format!("{name} needs a value"));
         match name.as_str() {
+            "--shaders" => all.shaders = true,
             "--library" => all.library = Some(value()?.into()),
             "--pipelines" => all.pipelines = value()?.parse()?,
             "--timeout" => all.timeout = Duration::from_secs(value()?.parse()?),
@@ -97,10 +99,13 @@ fn run() -> Result<bool> {
         ("/".into(), include_bytes!("../../site/index.html").to_vec()),
         ("/check.mjs".into(), include_bytes!("../../site/check.mjs").to_vec()),
     ]);
-    let list = modules::all()?;
-    println!("{} modules", list.len());
-    files.insert("/modules.json".into(), serde_json::to_vec(&list.iter().collect::<Vec<_>>())?);
-    let mut parts = format!("modules&pipelines={}", arguments.pipelines);
+    let mut parts = format!("pipelines={}", arguments.pipelines);
+    if arguments.shaders {
+        let list = modules::all()?;
+        println!("{} modules", list.len());
+        files.insert("/modules.json".into(), serde_json::to_vec(&list.iter().collect::<Vec<_>>())?);
+        parts += "&shaders";
+    }
     if let Some(wasm) = &arguments.library {
         bindings(wasm, &mut files)?;
         parts += "&library";
