@@ -152,6 +152,46 @@ need_linker() {
     esac
 }
 
+# --- standard libraries of other targets ------------------------------------------------------------------------------
+
+has_std() { [ -d "$(rustc --print sysroot)/lib/rustlib/$1/lib" ]; }
+
+rustup_can_add=true
+add_std() {
+    $rustup_can_add && command -v rustup > /dev/null && confirm "Let rustup add the target $1?" || return 1
+    if rustup target add "$1" && has_std "$1"; then return 0; fi
+    note "rustup cannot add $1: its standard library will be built from source"
+    rustup_can_add=false
+    return 1
+}
+
+# Finds a cargo and a rustc whose standard library's source is at hand; the answer is in source_cargo, source_rustc.
+source_cargo=
+find_source() {
+    [ -z "$source_cargo" ] || return 0
+    local bin sysroot
+    for bin in "" /usr/bin; do
+        rust_is_ready "$bin" || continue
+        sysroot=$("${bin:+$bin/}rustc" --print sysroot)
+        [ -e "$sysroot/lib/rustlib/src/rust/library/std/Cargo.toml" ] || continue
+        source_cargo=${bin:+$bin/}cargo source_rustc=${bin:+$bin/}rustc
+        return 0
+    done
+    return 1
+}
+
+# find_std TARGET FROM_SOURCE: a cargo that builds for TARGET, in cargo_with_std, and what it is to be told, in std_flags. Where
+# there is no standard library (or FROM_SOURCE is true), one will be built, if its source can be had; else this fails.
+# shellcheck disable=SC2034 # for the scripts
+find_std() {
+    cargo_with_std=(cargo) std_flags=()
+    $2 || ! { has_std "$1" || add_std "$1"; } || return 0
+    find_source || { apt_install rustc-web cargo-web rust-web-src && find_source; } || return 1
+    # Building a standard library is an unstable option of cargo, which RUSTC_BOOTSTRAP makes a stable release accept.
+    cargo_with_std=(env RUSTC_BOOTSTRAP=1 RUSTC="$source_rustc" "$source_cargo")
+    std_flags=(-Z "build-std=std,panic_abort")
+}
+
 # --- Vulkan -----------------------------------------------------------------------------------------------------------
 
 # Whether a file that matches the pattern lies in `vulkan/FOLDER` of any place where the Vulkan loader looks.

@@ -157,8 +157,13 @@ impl Runner {
     ///
     /// # Errors
     /// What planning says; [`Error::Internal`] if the plan is not the one that was asked for.
+    #[cfg(not(target_family = "wasm"))]
     pub fn plan(&self, problem: &Problem, unit: &Unit) -> Result<Plan> {
-        let plan = self.engine.plan_blocking(problem, &unit.options())?;
+        pollster::block_on(self.planned(problem, unit))
+    }
+
+    async fn planned(&self, problem: &Problem, unit: &Unit) -> Result<Plan> {
+        let plan = self.engine.plan(problem, &unit.options()).await?;
         let actual = Unit { kernel: plan.kernel(), variant: plan.variant(), checks: plan.checks() };
         if actual != *unit {
             return Err(Error::Internal(format!("{unit:?} was forced, and the plan has {actual:?}")));
@@ -214,9 +219,24 @@ impl Runner {
     ///
     /// # Errors
     /// What those say.
+    #[cfg(not(target_family = "wasm"))]
     pub fn run(&self, problem: &Problem, data: &ProblemData, unit: &Unit, placement: Placement) -> Result<Outcome> {
-        let plan = self.plan(problem, unit)?;
-        self.stage(problem, data, placement)?.run(&plan)
+        pollster::block_on(self.outcome(problem, data, unit, placement))
+    }
+
+    /// [`Runner::run`] where nothing may block: in a browser.
+    ///
+    /// # Errors
+    /// As [`Runner::run`].
+    pub async fn outcome(
+        &self,
+        problem: &Problem,
+        data: &ProblemData,
+        unit: &Unit,
+        placement: Placement,
+    ) -> Result<Outcome> {
+        let plan = self.planned(problem, unit).await?;
+        self.stage(problem, data, placement)?.outcome(&plan).await
     }
 }
 
@@ -271,10 +291,15 @@ impl Stage<'_> {
     ///
     /// # Errors
     /// What packing, binding, running and reading back say.
+    #[cfg(not(target_family = "wasm"))]
     pub fn run(&mut self, plan: &Plan) -> Result<Outcome> {
+        pollster::block_on(self.outcome(plan))
+    }
+
+    async fn outcome(&mut self, plan: &Plan) -> Result<Outcome> {
         let key = (plan.packing(), plan.checks());
         if !self.weights.contains_key(&key) {
-            let packed = self.pack(plan)?;
+            let packed = self.pack(plan).await?;
             self.weights.insert(key, packed);
         }
         let weights = self.weights.get(&key).ok_or_else(|| Error::Internal("packed weights are gone".into()))?;
@@ -288,30 +313,30 @@ impl Stage<'_> {
         if let Some(mask) = &self.mask {
             buffers = buffers.mask(mask.slice());
         }
-        let bound = plan.bind_blocking(weights, &buffers)?;
-        let first = self.execute(&bound)?;
-        let second = self.execute(&bound)?;
+        let bound = plan.bind(weights, &buffers).await?;
+        let first = self.execute(&bound).await?;
+        let second = self.execute(&bound).await?;
         let Span { before, length, dtype, .. } = self.output;
         Ok(Outcome::read([&first, &second], before as usize, length as usize, dtype))
     }
 
-    fn pack(&self, plan: &Plan) -> Result<Weights> {
+    async fn pack(&self, plan: &Plan) -> Result<Weights> {
         let mut weights = WeightData::from(&self.data.tensors());
         if let Some(weight) = &self.weight {
             weights.weight = weight.slice().into();
         }
-        plan.weights_blocking(&weights)
+        plan.weights(&weights).await
     }
 
     /// Runs once on a blank output, and reads the whole output buffer.
-    fn execute(&self, bound: &Bound) -> Result<Vec<f32>> {
+    async fn execute(&self, bound: &Bound) -> Result<Vec<f32>> {
         let device = self.engine.device();
         let mut encoder =
             device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("check blank output") });
         encoder.copy_buffer_to_buffer(&self.blank, 0, &self.output.buffer, 0, self.blank.size());
         self.engine.queue().submit([encoder.finish()]);
-        bound.run_blocking()?;
-        self.engine.read_as_blocking(self.output.buffer.slice(..), self.output.dtype)
+        bound.submit().await?;
+        self.engine.read_as(self.output.buffer.slice(..), self.output.dtype).await
     }
 }
 
