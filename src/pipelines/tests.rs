@@ -61,7 +61,8 @@ fn a_wrong_index_in_a_checked_module_is_contained() {
     for unit in [(Kernel::Direct, "generic-c1x4"), (Kernel::Tiled, "generic-m32n64k8")] {
         let plan = damaged(&engine, unit, |source| {
             let stored = source.replace("output[index] = value;", &format!("{stores}output[index] = value;"));
-            stored.replace("f32(input[index])", "f32(input[index] + input[index + 100000000u])")
+            assert!(stored.contains("Value(input[index])"));
+            stored.replace("Value(input[index])", "Value(input[index] + input[index + 100000000u])")
         });
         let [before, own, behind] = run(&engine, &plan);
         assert!(before.iter().chain(&behind).all(|&number| number == GUARD), "{unit:?}: a zone was written");
