@@ -48,12 +48,12 @@ fn weights(case: &Case, engine: &Engine, options: &PlanOptions) -> Weights {
 
 /// All of it, as a program does that never heard of any other thread.
 fn convolve(case: &Case, engine: &Engine, options: &PlanOptions, shared: &Weights, round: usize) -> Vec<f32> {
-    let plan = if round % 3 == 0 {
+    let plan = if round.is_multiple_of(3) {
         engine.plan_for_blocking(shared, &case.problem, options).unwrap()
     } else {
         case.plan(engine, options)
     };
-    let own = (round % 2 == 0).then(|| case.weights(&plan));
+    let own = round.is_multiple_of(2).then(|| case.weights(&plan));
     let weights = own.as_ref().unwrap_or(shared);
     let buffer = |data: &[f32]| engine.buffer_from("a thread's", data).unwrap();
     let (input, output) = (buffer(&case.data.input), case.output(engine));
@@ -62,7 +62,7 @@ fn convolve(case: &Case, engine: &Engine, options: &PlanOptions, shared: &Weight
     buffers.offset = offset.as_ref().map(|buffer| buffer.slice(..));
     buffers.mask = mask.as_ref().map(|buffer| buffer.slice(..));
     let bound = plan.bind_blocking(weights, &buffers).unwrap();
-    if round % 4 == 0 {
+    if round.is_multiple_of(4) {
         bound.run_blocking().unwrap();
     } else {
         pollster::block_on(bound.submit()).unwrap();
