@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::thread;
 
-use anyhow::{Context as _, Result, ensure};
-use wgpu_conv::{Buffers, Checks, DType, Elements, Engine, EngineOptions, Problem, WeightData, wgpu};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use wgpu_conv::{Buffers, Checks, DType, Elements, Engine, EngineOptions, Error, Plan, Problem, WeightData, wgpu};
 use wgpu_conv_check::{DataKind, ProblemData, Runner, Unit, table};
 
 /// The modules, each once, with the problem and variant that it was first seen for.
@@ -21,22 +22,35 @@ const IN_EVERY_PLACE: [&str; 6] = [
     "c4h9w9o5k3p1:i8_i8_i8",
 ];
 
-/// Whether a variant runs this problem of the table: the generic ones run all, the others of a kernel take turns.
+/// Devices that share the work, for as many processors.
+const PARTS: usize = 2;
+
+/// Whether a variant takes this problem of the table: those of a kernel take turns.
 fn has_turn(unit: &Unit, number: usize) -> bool {
-    let is_generic = |variant: &&str| variant.starts_with("generic");
-    let (generic, others): (Vec<_>, Vec<_>) = unit.kernel.variants().into_iter().partition(is_generic);
-    generic.contains(&unit.variant) || others.get(number % others.len()) == Some(&unit.variant)
+    let variants = unit.kernel.variants();
+    variants[number % variants.len()] == unit.variant
 }
 
 /// Prepares everything, with 16-bit floats in shaders and without.
 pub fn all() -> Result<Modules> {
+    let prepare = |shader_f16: bool, part: usize| -> Result<Modules> {
+        let mut modules = Modules::new();
+        let folder = tempfile::tempdir()?;
+        let collector = Collector::new(folder.path(), shader_f16)?;
+        collector.table(part, &mut modules)?;
+        collector.every_place(part, &mut modules)?;
+        collector.conversions(&mut modules)?;
+        Ok(modules)
+    };
     let mut modules = Modules::new();
     for shader_f16 in [false, true] {
-        let folder = tempfile::tempdir()?;
-        let mut collector = Collector::new(folder.path(), shader_f16)?;
-        collector.table(&mut modules)?;
-        collector.every_place(&mut modules)?;
-        collector.conversions(&mut modules)?;
+        let parts = thread::scope(|scope| {
+            let threads: Vec<_> = (0..PARTS).map(|part| scope.spawn(move || prepare(shader_f16, part))).collect();
+            threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
+        });
+        for part in parts {
+            modules.extend(part.map_err(|_| anyhow!("preparing the shaders panicked"))??);
+        }
     }
     Ok(modules)
 }
@@ -76,10 +90,15 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    /// The units that take a problem. Browsers have one mode.
-    fn units(&self, problem: &Problem) -> Vec<Unit> {
-        let units = self.runner.units(problem).0.into_iter();
-        units.filter(|unit| unit.checks == Checks::Trusted).collect()
+    /// A plan for each of the units that take the problem. Browsers have one mode.
+    fn plans(&self, problem: &Problem, wanted: impl Fn(&Unit) -> bool) -> Result<Vec<Plan>> {
+        let units = Unit::all().into_iter().filter(|unit| unit.checks == Checks::Trusted && wanted(unit));
+        units
+            .filter_map(|unit| match self.runner.plan(problem, &unit) {
+                Err(Error::Refused { .. } | Error::NoKernel { .. }) => None,
+                plan => Some(plan.with_context(|| format!("{problem} on {unit:?}"))),
+            })
+            .collect()
     }
 
     /// Whether shaders of the problem depend on 16-bit floats in shaders; the others were seen without.
@@ -87,16 +106,15 @@ impl<'a> Collector<'a> {
         !self.shader_f16 || problem.dtype() == DType::F16
     }
 
-    fn table(&mut self, modules: &mut Modules) -> Result<()> {
-        for (number, entry) in table::entries().into_iter().enumerate() {
+    fn table(&self, part: usize, modules: &mut Modules) -> Result<()> {
+        for (number, entry) in table::entries().into_iter().enumerate().skip(part).step_by(PARTS) {
             let problem = entry.parse()?;
             if !self.is_new(&problem) {
                 continue;
             }
             let data = ProblemData::generate(&problem, DataKind::Flat, 0)?;
             let mut packings = Vec::new();
-            for unit in self.units(&problem).into_iter().filter(|unit| has_turn(unit, number)) {
-                let plan = self.runner.plan(&problem, &unit)?;
+            for plan in self.plans(&problem, |unit| has_turn(unit, number))? {
                 if !packings.contains(&plan.packing()) {
                     packings.push(plan.packing());
                     plan.weights_blocking(&WeightData::from(&data.tensors()))?;
@@ -108,15 +126,14 @@ impl<'a> Collector<'a> {
     }
 
     /// Input and residual in buffers of their own, in the output's buffer far away from it, and beside it.
-    fn every_place(&self, modules: &mut Modules) -> Result<()> {
-        for text in IN_EVERY_PLACE {
+    fn every_place(&self, part: usize, modules: &mut Modules) -> Result<()> {
+        for text in IN_EVERY_PLACE.into_iter().skip(part).step_by(PARTS) {
             let problem: Problem = text.parse()?;
             if !self.is_new(&problem) {
                 continue;
             }
             let data = ProblemData::generate(&problem, DataKind::Flat, 0)?;
-            for unit in self.units(&problem) {
-                let plan = self.runner.plan(&problem, &unit)?;
+            for plan in self.plans(&problem, |_| true)? {
                 let weights = plan.weights_blocking(&WeightData::from(&data.tensors()))?;
                 let own = [(); 2].map(|()| self.engine.buffer_zeroed("own", 1 << 12));
                 let [own_input, own_residual] = own;
@@ -135,7 +152,8 @@ impl<'a> Collector<'a> {
                         if problem.epilogue().residual {
                             buffers = buffers.residual(residual);
                         }
-                        plan.bind_blocking(&weights, &buffers).with_context(|| format!("{text} on {unit:?}"))?;
+                        plan.bind_blocking(&weights, &buffers)
+                            .with_context(|| format!("{text} on {}", plan.variant()))?;
                     }
                 }
             }
