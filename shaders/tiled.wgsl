@@ -120,7 +120,7 @@ fn fetch() {
     for (var e = 0u; e < WEIGHT_LOADS; e++) {
         weights_ahead[e] = load_weights(weight_at + e * weight_step);
     }
-    weight_at += TILE_K * ((params.group_out + 3u) / 4u);
+    weight_at += TILE_K * params.weight_quads;
     for (var run = 0u; run < RUNS; run++) {
         let down = i * dilation_h();
         let right = j * dilation_w();
@@ -202,8 +202,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     // This invocation's part of a slice of the weight; what is beyond the last quad repeats it.
     let quads = (params.group_out + 3u) / 4u;
     let quad = min(tile.channel_tile * QUADS_M + local % QUADS_M, quads - 1u);
-    weight_at = params.weight_offset + (tile.group * params.weight_rows + k_begin + min(local / QUADS_M, TILE_K - 1u)) * quads + quad;
-    weight_step = THREADS / QUADS_M * quads;
+    weight_at = params.weight_offset + (tile.group * params.weight_rows + k_begin + min(local / QUADS_M, TILE_K - 1u)) * params.weight_quads + quad;
+    weight_step = THREADS / QUADS_M * params.weight_quads;
 
     // Its columns. Pixels beyond the last repeat the last one.
     let phase = select(0u, local / TILE_N, PHASES > 1u);

@@ -29,6 +29,7 @@ pub mod reference;
 mod select;
 mod shader;
 mod shape;
+mod split;
 mod tensors;
 mod timer;
 mod tune;
