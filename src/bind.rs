@@ -241,8 +241,7 @@ impl Bound {
                 };
                 let workspace = own("wgpu-conv: workspace", sums_size);
                 let prepared = own("wgpu-conv: prepared input", prepared_size);
-                let mut tables =
-                    Tables { tables, workspace, weight_sums, prepared, stand_in, made: HashMap::new() };
+                let mut tables = Tables { tables, workspace, weight_sums, prepared, stand_in, made: HashMap::new() };
                 let mut steps: Vec<Step> = Vec::new();
                 let mut last = None;
                 for Job { role, pipeline, placement, segments } in jobs {
@@ -752,13 +751,8 @@ mod tests {
         let plan = engine.plan_blocking(&"c1h5w5o1k1:nobias".parse().unwrap(), &Default::default()).unwrap();
         let weights = plan.weights_blocking(&WeightData::new(&[1.0][..])).unwrap();
         let all = View { first: 0, window: None };
-        let views = Views {
-            input: all.clone(),
-            output: all.clone(),
-            sources: Default::default(),
-            weight: 0..1,
-            vector: 16,
-        };
+        let views =
+            Views { input: all.clone(), output: all.clone(), sources: Default::default(), weight: 0..1, vector: 16 };
         Placement::new(&engine, &tensors, &views, false, &weights).unwrap()
     }
 

@@ -12,9 +12,9 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::Pending;
 use crate::kernels::{
-    Access, Aliasing, Build, Checks, Choice, INTEGERS_WORKGROUP, Kernel, Part, REDUCE_WORKGROUP, Storage,
-    Tiling, output_transform_source, reduce_source, requantize_params, requantize_source, requantize_workgroups,
-    window_params, window_sums_source, windows,
+    Access, Aliasing, Build, Checks, Choice, INTEGERS_WORKGROUP, Kernel, Part, REDUCE_WORKGROUP, Storage, Tiling,
+    output_transform_source, reduce_source, requantize_params, requantize_source, requantize_workgroups, window_params,
+    window_sums_source, windows,
 };
 use crate::lowered::Lowered;
 use crate::params::{Block, Params, SampleParams};

@@ -58,10 +58,11 @@ enum Cut {
 pub(crate) fn reach(steps: &Steps, images: u32, channels: u64, sizes: [u32; 3]) -> u64 {
     let counts = [(u64::from(images), steps.image), (channels, steps.channel)];
     let axes = sizes.into_iter().zip(steps.axes).map(|(size, step)| (u64::from(size), step));
-    counts.into_iter().chain(axes).try_fold(1_u64, |sum, (count, step)| {
-        Some(sum.saturating_add(count.checked_sub(1)?.saturating_mul(step)))
-    })
-    .unwrap_or(0)
+    counts
+        .into_iter()
+        .chain(axes)
+        .try_fold(1_u64, |sum, (count, step)| Some(sum.saturating_add(count.checked_sub(1)?.saturating_mul(step))))
+        .unwrap_or(0)
 }
 
 impl Line {
@@ -86,12 +87,8 @@ impl Line {
             PaddingMode::Circular if first_tap < 0 || last_tap > last => (low, high) = (0, last),
             PaddingMode::Circular => {}
         }
-        let line = Self {
-            input: (high - low + 1) as u32,
-            output: end - begin,
-            before: (low - first_tap) as i64,
-            ..*self
-        };
+        let line =
+            Self { input: (high - low + 1) as u32, output: end - begin, before: (low - first_tap) as i64, ..*self };
         (line, low as u32)
     }
 }
@@ -540,7 +537,8 @@ impl Splitter<'_> {
 
     /// The cuts that there are for what a pass binds, in the order in which they are tried.
     fn order(&self, pass: &Lowered, need: &Need) -> impl Iterator<Item = Cut> + use<> {
-        let mut cuts: Vec<(Cut, u64)> = need.steps.into_iter().filter(|&(cut, _)| self.allows(pass, need, cut)).collect();
+        let mut cuts: Vec<(Cut, u64)> =
+            need.steps.into_iter().filter(|&(cut, _)| self.allows(pass, need, cut)).collect();
         cuts.sort_by_key(|&(_, step)| std::cmp::Reverse(step));
         if self.problem.integers().is_some() {
             // Their outputs are written in the order of memory, so that pieces have to be dense.

@@ -135,9 +135,10 @@ impl Packing {
 
     /// Bytes of a packed weight, the parts of all passes behind each other.
     pub(crate) fn bytes(self, passes: &[Lowered]) -> u64 {
-        let ends = passes.iter().zip(self.offsets(passes)).map(|(pass, first)| {
-            first.saturating_add(self.vectors(pass)).saturating_mul(4 * pass.element_size())
-        });
+        let ends = passes
+            .iter()
+            .zip(self.offsets(passes))
+            .map(|(pass, first)| first.saturating_add(self.vectors(pass)).saturating_mul(4 * pass.element_size()));
         ends.max().unwrap_or(0)
     }
 
@@ -631,7 +632,8 @@ fn pack(
         let window = pass.weight_window();
         let from = engine.window_of("the weight", raw.size(), window.start * element..window.end * element)?;
         let vector = 4 * pass.element_size();
-        let to = engine.window_of("the packed weight", packed.size(), first_vector * vector..packed_vectors * vector)?;
+        let to =
+            engine.window_of("the packed weight", packed.size(), first_vector * vector..packed_vectors * vector)?;
         // The ranges are proved when a plan is made, and only a plan comes here: these all fit 32 bits.
         let pack = Pack {
             groups: pass.share.groups / positions,

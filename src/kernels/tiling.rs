@@ -132,7 +132,13 @@ impl Depth {
         let length = pass.group_in.saturating_mul(pass.lines[0].kernel);
         // A loop takes one more round to find that it has ended. Twice that, for what drivers make loops of themselves: seen
         // are six rounds where a kernel has one row and one column.
-        Self { length, step: window.step(), rounds: 2 * (1 + (rows + 1) + rows * (columns + 1)), longest: u32::MAX, run: [pass.lines[0].kernel, 1] }
+        Self {
+            length,
+            step: window.step(),
+            rounds: 2 * (1 + (rows + 1) + rows * (columns + 1)),
+            longest: u32::MAX,
+            run: [pass.lines[0].kernel, 1],
+        }
     }
 
     /// Splits into parts of at most `max_rounds` rounds, at least `min_parts` of them if there are so many steps.
