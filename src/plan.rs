@@ -422,7 +422,7 @@ impl Plan {
             parts = parts.max(channels.len());
         }
         let mut text = format!(
-            "split, since {binding} bytes can be bound at once, into {} passes; windows: {} of the input, {} of the output, {} of the weight",
+            "split, since {binding} bytes can be bound at once: passes: {}; windows: {} of the input, {} of the output, {} of the weight",
             self.passes.len(),
             inputs.len(),
             outputs.len(),
