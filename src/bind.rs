@@ -650,7 +650,9 @@ impl Placement {
             let (tensor, range) = ranges[index].clone()?;
             (access[index] != Access::ThroughOutput).then(|| (tensor.buffer.clone(), range))
         });
-        let part = views.weight.start * views.vector..views.weight.end * views.vector;
+        // Of a pass whose outputs no tap meets there is none, and no binding may be empty.
+        let part = if views.weight.is_empty() { 0..1 } else { views.weight.clone() };
+        let part = part.start * views.vector..part.end * views.vector;
         let weight = engine.window_of("the packed weight", weights.packed.size(), part)?;
         Ok(Self {
             aliasing: Aliasing { input: access[0], residual: access[1] },

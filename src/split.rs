@@ -165,6 +165,11 @@ impl Lowered {
         }
     }
 
+    /// Whether a window holds a part of the input channels of its sums only.
+    pub fn cuts_sums(&self) -> bool {
+        self.input_channels() < self.group_in
+    }
+
     /// The stretch of the input that these input channels of a group need, of a pass that reads it as it comes.
     pub fn input_window(&self, channels: Range<u32>) -> Range<u64> {
         // With several groups, always all channels.
@@ -362,19 +367,22 @@ pub(crate) fn passes(choice: Choice, problem: &Problem, capabilities: &Capabilit
             whole = Some(passes);
         }
     }
-    // Windows of half a binding first: two that lie side by side in one buffer can then be read through one binding.
-    let mut refusal = String::new();
-    for share in [2, 1] {
+    // Windows that are a part of a binding first: those that lie side by side in one buffer (input, output and residual) can
+    // then be read through one binding. But not where sums are cut for it that need not be.
+    let beside = if problem.epilogue().residual { 3 } else { 2 };
+    let (mut found, mut refusal) = (None, String::new());
+    for share in [beside, 1] {
         let splitter = Splitter { choice, problem, capabilities, room: Room::of(capabilities, share) };
         match splitter.split(&phases).and_then(|pieces| finish(&pieces)) {
-            Ok(passes) if passes.len() as u64 <= MAX_PASSES => return Ok(passes),
-            Ok(passes) => {
+            Ok(passes) if passes.len() as u64 > MAX_PASSES => {
                 refusal = format!("{} pieces for bindings of {binding} bytes; there may be {MAX_PASSES}", passes.len());
             }
+            Ok(passes) if !passes.iter().any(Lowered::cuts_sums) => return Ok(passes),
+            Ok(passes) => found = found.or(Some(passes)),
             Err(sentence) => refusal = sentence,
         }
     }
-    whole.ok_or(refusal)
+    found.or(whole).ok_or(refusal)
 }
 
 /// The caller's tensors but for the weight: name, elements, bytes of an element.

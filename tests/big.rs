@@ -30,13 +30,13 @@ const SPLIT: [(&str, u64, &str); 23] = [
     ("n9c5h9w8o6k3p1+residual+relu", 4096, "9 of the input, 9 of the output, 1 of the weight"),
     ("n9c4h20w20o4k3p1+residual+prelu_each", 16384, "9 of the input, 9 of the output"),
     // Groups.
-    ("n2c8h9w20o16k3p1g4+residual+prelu", 4096, "8 of the input, 16 of the output"),
+    ("n2c8h9w20o16k3p1g4+residual+prelu", 4096, "8 of the input, 8 of the output"),
     // Output channels.
-    ("c2h20w20o18k3p1+residual+prelu", 8192, "1 of the input, 9 of the output, 1 of the weight"),
+    ("c2h20w20o18k3p1+residual+prelu", 8192, "1 of the input, 4 of the output, 1 of the weight"),
     // Input channels.
-    ("c20h10w12o5k3p1+residual+relu", 4096, "sums in 5 parts"),
+    ("c20h10w12o5k3p1+residual+relu", 4096, "sums in 10 parts"),
     // Rows of a plane, of planes of several channels, a row, slices.
-    ("c1h40w60o1k5s2p2+residual", 4096, "10 of the input, 10 of the output"),
+    ("c1h40w60o1k5s2p2+residual", 4096, "20 of the input, 20 of the output"),
     ("c1h60w60o1k3p1+relu", 12000, "of the input"),
     ("c1h40w60o1k5p2:reflect", 4096, "10 of the input, 10 of the output"),
     ("c1h40w60o1k5p2:replicate", 4096, "10 of the input, 10 of the output"),
@@ -50,8 +50,8 @@ const SPLIT: [(&str, u64, &str); 23] = [
     ("c20h5w5o40k3p1g2", 8192, "2 of the input, 2 of the output, 2 of the weight"),
     ("n3c6h9w8o5k4s2p1:transposed", 4096, "60 of the output, 4 of the weight"),
     // 16 bits: sums wait in a workspace.
-    ("n5c5h9w8o6k3p1:f16+residual+relu", 2048, "5 of the input, 10 of the output"),
-    ("c20h10w12o5k3p1:f16+residual+relu", 2048, "sums in 5 parts"),
+    ("n5c5h9w8o6k3p1:f16+residual+relu", 2048, "5 of the input, 5 of the output, 1 of the weight"),
+    ("c20h10w12o5k3p1:f16+residual+relu", 2048, "sums in 10 parts"),
     // Integers, whose outputs share words.
     ("n5c9h9w8o6k3p1:u8_i8_u8+relu", 2048, "10 of the input, 60 of the output"),
     ("n5c9h9w8o6k3p1:nhwc:u8_u8_u8+relu", 2048, "15 of the input, 15 of the output"),
@@ -61,12 +61,12 @@ const SPLIT: [(&str, u64, &str); 23] = [
     ("n1c2h9w8o40k3p1:deform", 8192, "1 of the input"),
 ];
 
-/// Three units for a problem: one that takes nearly all of them, and two in turn.
+/// Units for a problem: one that takes all of them, another in turn, and one of Winograd's algorithm where one is there.
 fn units_of(runner: &Runner, problem: &Problem, turn: usize) -> Vec<Unit> {
     let (units, _) = runner.units(problem);
     let first = units.iter().position(|unit| unit.variant == "generic-c1x4" && unit.checks == Checks::Trusted);
     let first = first.unwrap_or_else(|| panic!("{problem}: every problem can be split for that variant"));
-    let in_turn = [first, turn * 7, turn * 5 + units.len() - 1].map(|number| units[number % units.len()]);
+    let in_turn = [first, turn * 7 + 1].map(|number| units[number % units.len()]);
     // Few problems are split for Winograd's algorithm, whose weights are large.
     let of_winograd: Vec<Unit> = units.into_iter().filter(|unit| unit.kernel == Kernel::Winograd).collect();
     let one = of_winograd.get(turn % of_winograd.len().max(1)).copied();
@@ -77,7 +77,7 @@ fn units_of(runner: &Runner, problem: &Problem, turn: usize) -> Vec<Unit> {
 fn pieces_have_the_bits_of_the_whole() {
     let Some(gpu) = gpu::open() else { return };
     let whole = Runner::new(gpu.engine());
-    let mut kernels = BTreeSet::new();
+    let (mut kernels, mut unexpected) = (BTreeSet::new(), Vec::new());
     for (turn, (text, bytes, says)) in SPLIT.into_iter().enumerate() {
         let problem: Problem = text.parse().unwrap();
         let data = ProblemData::generate(&problem, DataKind::Uniform, 11).unwrap();
@@ -88,7 +88,10 @@ fn pieces_have_the_bits_of_the_whole() {
             let plan = pieces.plan(&problem, &unit).unwrap();
             let explained = plan.explain();
             assert!(explained.contains(&format!("split, since {bytes} bytes")), "{name}: {explained}");
-            assert!(number > 0 || explained.contains(says), "{name}: {says} is not in {explained}");
+            if number == 0 && !explained.contains(says) {
+                let line = explained.lines().find(|line| line.contains("split, since")).unwrap_or_default();
+                unexpected.push(format!("{text}: {says} is not in{line}"));
+            }
             kernels.insert(unit.kernel);
             let actual = pieces.run(&problem, &data, &unit, placement).unwrap();
             let expected = data.reference_as(&problem, unit.rounding().unwrap()).unwrap();
@@ -102,6 +105,7 @@ fn pieces_have_the_bits_of_the_whole() {
             }
         }
     }
+    assert!(unexpected.is_empty(), "{unexpected:#?}");
     assert_eq!(kernels.into_iter().collect::<Vec<_>>(), Kernel::ALL);
 }
 
@@ -134,9 +138,7 @@ fn pieces_share_a_buffer() {
                 let buffers = Buffers::new(slice(input, inputs), slice(output, outputs));
                 let name = format!("{text}, {options:?}, input at {input}, output at {output}, residual at {added}");
                 let buffers = buffers.residual(slice(added, outputs));
-                let bound = plan
-                    .bind_blocking(&weights, &buffers)
-                    .unwrap_or_else(|error| panic!("{name}: {error}; {}", plan.explain()));
+                let bound = plan.bind_blocking(&weights, &buffers).unwrap_or_else(|error| panic!("{name}: {error}"));
                 bound.run_blocking().unwrap();
                 all[output..output + outputs].copy_from_slice(&case.expected);
                 assert_same(&engine.read_blocking(buffer.slice(..)).unwrap(), &all, &name);

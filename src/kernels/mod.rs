@@ -298,7 +298,7 @@ impl Choice {
     ) -> Result<Vec<Part>, String> {
         let depth = self.depth(pass, checks);
         let rounds = capabilities.max_loop_rounds;
-        match pass.windows.filter(|&most| pass.groups == 1 && most < pass.group_in) {
+        match pass.windows.filter(|_| pass.cuts_sums()) {
             Some(_) if self.tiling(pass)?.splits > 1 => {
                 Err("its workgroups share sums, and a window of the input holds a part of the channels only".into())
             }
