@@ -35,12 +35,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     var walk = walk_from(params.part_begin, tile.group, plane);
 
     // Weights of one position along K, and of a channel's next tap, are so far apart. Channels beyond the last read the last.
-    let position_step = (params.group_out + 3u) / 4u * 4u;
+    let position_step = params.weight_quads * 4u;
     let tap_step = params.channel_block * position_step;
     let tap_row_step = select(kernel_w() * tap_step, position_step, CHANNEL_TAPS);
     var columns: array<u32, CHANNELS>;
     for (var v = 0u; v < CHANNELS; v++) { // unroll
-        columns[v] = min(first_channel + v * LANES, position_step - 1u);
+        columns[v] = min(first_channel + v * LANES, params.group_out - 1u);
     }
     let slice_rows = params.kernel_h * kernel_w() * params.channel_block;
     let block_rows = params.kernel_d * slice_rows;

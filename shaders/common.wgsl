@@ -59,7 +59,8 @@ struct Params {
     pad_front: i32,
     pad_top: i32,
     pad_left: i32,
-    // First element within each binding; of the weight the first vector of four. Then the first of this pass's outputs.
+    // First element within each binding (which may begin behind it: indices count modulo 2^32); of the weight the first vector of
+    // four, or element of the packing oihw. Then the first of this pass's outputs in its image.
     input_offset: u32,
     output_offset: u32,
     residual_offset: u32,
@@ -93,9 +94,13 @@ struct Params {
     activation: u32,
     has_bias: u32,
     has_residual: u32,
-    // Packing kmajor: channels of a block, and rows of a group's weight along K.
+    // Packing kmajor: channels of a block, rows of a group's weight along K, and vectors of a row, of which a pass may have some.
     channel_block: u32,
     weight_rows: u32,
+    weight_quads: u32,
+    // Output channels of the problem: the one that is this pass's first, and all of them.
+    first_channel: u32,
+    all_channels: u32,
     // How many workgroups share a sum, and how many positions along K each has (split-K).
     splits: u32,
     split_length: u32,

@@ -72,8 +72,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
                     for (var b = 0u; b < TAP_COLUMNS; b++) { // unroll
                         if CHANNELS == 1u {
                             let row = group * params.group_out + min(first_channel, params.group_out - 1u);
-                            let at = row * params.sum_length + block_taps + a * kernel_w() + b;
-                            taps[a * TAP_COLUMNS + b].x = load_weights(params.weight_offset + (at >> 2u))[at & 3u];
+                            let at = params.weight_offset + row * params.sum_length + block_taps + a * kernel_w() + b;
+                            taps[a * TAP_COLUMNS + b].x = load_weights(at >> 2u)[at & 3u];
                         }
                         for (var q = 0u; q < QUADS; q++) { // unroll
                             let row = group * quads + min(first_channel / 4u + q, quads - 1u);

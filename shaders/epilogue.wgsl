@@ -18,14 +18,14 @@ struct Channel {
 }
 
 fn load_channel(channel: u32) -> Channel {
-    // Channels beyond a group's last exist in no output; the last one of all stands in.
+    // Channels beyond a group's last exist in no output; the pass's last one stands in.
     let at = min(channel, params.out_channels - 1u);
     var loaded: Channel;
     if select(HAS_BIAS, params.has_bias != 0u, GENERIC) {
-        loaded.bias = channel_data[at];
+        loaded.bias = channel_data[params.first_channel + at];
     }
     if activation() == 4u {
-        loaded.slope = channel_data[params.out_channels + at];
+        loaded.slope = channel_data[params.all_channels + params.first_channel + at];
     }
     return loaded;
 }
@@ -43,7 +43,7 @@ fn store(sum: f32, channel: Channel, index: u32) {
     if !PARTIAL && (!SPLIT || params.unfinished == 0u) {
         var slope = channel.slope;
         if activation() == 12u {
-            slope = channel_data[params.out_channels + (params.first_output + index) % params.out_image];
+            slope = channel_data[params.all_channels + (params.first_output + index) % params.out_image];
         }
         value = activate(value + channel.bias, slope);
     }

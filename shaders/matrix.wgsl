@@ -51,15 +51,15 @@ var<private> weight_places: array<u32, WEIGHT_LOADS>;
 // Where the next slice begins, and how far it is from one 16 positions along K to the next.
 var<private> weight_at: u32;
 
-// Channels that the packed weight has for a group.
-fn packed_channels() -> u32 { return (params.group_out + 3u) / 4u * 4u; }
+// From one 16 positions along K of the packed weight to the next, in vectors.
+fn packed_step() -> u32 { return params.weight_quads * 4u * PACKED_QUADS; }
 
 // Starts loading the slice of the weight at the current position.
 fn fetch_weights() {
     for (var e = 0u; e < WEIGHT_LOADS; e++) {
         weights_ahead[e] = weight[weight_at + weight_places[e]];
     }
-    weight_at += TILE_K / (4u * PACKED_QUADS) * packed_channels() * PACKED_QUADS;
+    weight_at += TILE_K / (4u * PACKED_QUADS) * packed_step();
 }
 
 // Puts the slices that have arrived into workgroup memory.
@@ -99,9 +99,9 @@ fn main(
     // This invocation's part of a slice of the weight; channels beyond the last repeat it.
     for (var e = 0u; e < WEIGHT_LOADS; e++) {
         let vector = min(e * THREADS + local, WEIGHT_VECTORS - 1u);
-        let row = min(first_channel + vector / QUADS_K, packed_channels() - 1u);
+        let row = min(first_channel + vector / QUADS_K, params.group_out - 1u);
         let quad = vector % QUADS_K;
-        weight_places[e] = (quad / PACKED_QUADS * packed_channels() + row) * PACKED_QUADS + quad % PACKED_QUADS;
+        weight_places[e] = quad / PACKED_QUADS * packed_step() + row * PACKED_QUADS + quad % PACKED_QUADS;
     }
     let phase = phase_of(local);
     start_columns(local, tile.group, first_pixel, first_plane, first_place);
@@ -121,7 +121,7 @@ fn main(
         let part_m = part / PARTS_N * PART_M;
         let part_n = part % PARTS_N * PART_N;
         weight_at = params.weight_offset
-            + (tile.group * params.weight_rows + params.part_begin) / (4u * PACKED_QUADS) * packed_channels() * PACKED_QUADS;
+            + (tile.group * params.weight_rows + params.part_begin) / (4u * PACKED_QUADS) * packed_step();
         start_at(params.part_begin);
         var sums: array<MatrixC, SUMS>;
         var buffer = 0u;

@@ -60,7 +60,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         let at = pack.first + group * pack.group_step + channel * pack.output_step + from_channel * pack.input_step
             + u32(slice + row + column);
         if inside {
-            four[r] = element(at, from_channel, group * pack.group_out + channel);
+            four[r] = element(at, from_channel, pack.first_channel + group * pack.group_out + channel);
         }
     }
     write_vector(pack.first_vector + vector, four);

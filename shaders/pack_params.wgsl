@@ -26,6 +26,8 @@ struct Pack {
     // Of 8-bit integers, whose channels are counted by fours above: channels of a group, and from one to the next.
     single_channels: u32,
     single_step: u32,
+    // The output channel of the problem that is the first of this pass.
+    first_channel: u32,
 }
 
 @group(0) @binding(0) var<uniform> pack: Pack;

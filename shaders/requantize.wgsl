@@ -37,9 +37,9 @@ fn element(index: u32) -> u32 {
         at = (pixel / plane * params.out_channels + index % params.out_channels) * plane + pixel % plane;
     }
     let channel = at / plane % params.out_channels;
-    let own = CHANNEL_DATA + channel * 4u;
+    let own = CHANNEL_DATA + (params.first_channel + channel) * 4u;
     let input_zero = quantization[1];
-    var sum = quantization[own] - input_zero * weight_sums[channel];
+    var sum = quantization[own] - input_zero * weight_sums[params.first_channel + channel];
     for (var s = 0u; s < params.splits; s++) {
         sum += sums[s * outputs + at];
     }

@@ -28,8 +28,6 @@ struct Params {
     input_first: u32,
     offset_first: u32,
     mask_first: u32,
-    // The first image of this pass.
-    first_image: u32,
     // Channels of all groups, of a group of the weight and of an offset group, and how many pieces the latter is taken in.
     channels: u32,
     group_in: u32,
@@ -108,12 +106,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     let of_group = of_piece / params.pieces;
     let group = of_group % params.offset_groups;
     let image = of_group / params.offset_groups;
-    let of_batch = params.first_image + image;
     let out_row = pixel / params.out_width;
     let out_column = pixel % params.out_width;
 
     let place_of_tap = group * params.taps + tap;
-    let offset_at = params.offset_first + of_batch * params.offset_image + 2u * place_of_tap * params.offset_channel
+    let offset_at = params.offset_first + image * params.offset_image + 2u * place_of_tap * params.offset_channel
         + out_row * params.offset_row + out_column * params.offset_column;
     let base_y = i32(out_row * params.stride_h + tap / params.kernel_w * params.dilation_h) - params.pad_top;
     let base_x = i32(out_column * params.stride_w + tap % params.kernel_w * params.dilation_w) - params.pad_left;
@@ -121,12 +118,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     let x = place(base_x, load_offset(offset_at + params.offset_channel), params.in_width);
     var factor = 1.0;
     if MASKED {
-        factor = load_mask(params.mask_first + of_batch * params.mask_image + place_of_tap * params.mask_channel
+        factor = load_mask(params.mask_first + image * params.mask_image + place_of_tap * params.mask_channel
             + out_row * params.mask_row + out_column * params.mask_column);
     }
 
-    let top = params.input_first + of_batch * params.in_image + y.first * params.in_row;
-    let bottom = params.input_first + of_batch * params.in_image + y.second * params.in_row;
+    let top = params.input_first + image * params.in_image + y.first * params.in_row;
+    let bottom = params.input_first + image * params.in_image + y.second * params.in_row;
     let left = x.first * params.in_column;
     let right = x.second * params.in_column;
     for (var c = 0u; c < CHANNELS; c++) {

@@ -48,7 +48,7 @@ fn fetch_weights() {
     for (var e = 0u; e < WEIGHT_LOADS; e++) {
         weights_ahead[e] = load_weights(weight_at + e * weight_step);
     }
-    weight_at += TILE_K * ((params.group_out + 3u) / 4u);
+    weight_at += TILE_K * params.weight_quads;
 }
 
 @compute @workgroup_size(THREADS)
@@ -68,8 +68,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     // This invocation's part of a slice of the weight; what is beyond the last quad repeats it.
     let quads = (params.group_out + 3u) / 4u;
     let quad = min(tile.channel_tile * QUADS_M + local % QUADS_M, quads - 1u);
-    weight_at = params.weight_offset + (tile.group * params.weight_rows + k_begin + min(local / QUADS_M, TILE_K - 1u)) * quads + quad;
-    weight_step = THREADS / QUADS_M * quads;
+    weight_at = params.weight_offset + (tile.group * params.weight_rows + k_begin + min(local / QUADS_M, TILE_K - 1u)) * params.weight_quads + quad;
+    weight_step = THREADS / QUADS_M * params.weight_quads;
 
     let phase = phase_of(local);
     start_columns(local, tile.group, first_pixel, first_plane, first_place);

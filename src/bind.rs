@@ -1,5 +1,6 @@
 //! [`Bound`]: a plan with buffers, ready to record. Here the caller's buffers are checked and compared with each other.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::ops::Range;
 
@@ -7,12 +8,12 @@ use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::{Pending, scoped};
-use crate::kernels::{Access, Aliasing, Build};
+use crate::kernels::{Access, Aliasing};
 use crate::memory::Reservation;
 use crate::params::{Block, Params, SampleParams};
-use crate::plan::{Plan, Program, Role, Segment};
+use crate::plan::{Plan, Program, Role, Segment, View, Views};
 use crate::tensors::{Needs, check_presence};
-use crate::weights::Weights;
+use crate::weights::{Packing, Weights};
 use crate::workspace::Workspace;
 
 /// The caller's buffers (usage STORAGE), as slices that start at any element of the problem's type. Of 16-bit elements a
@@ -196,66 +197,85 @@ impl Bound {
             return Ok(Box::pin(async { Ok(Self { engine, work: None }) }));
         }
         let sizes = plan.workspace_sizes();
-        let placement = Placement::new(&engine, &tensors, sizes.prepared > 0)?;
+        let prepared = sizes.prepared > 0;
         let stride = plan.parameter_stride();
         let parameters = engine.reserve("the parameters", u64::from(stride) * u64::from(plan.segments()))?;
-        let mut pending: Vec<(Program, Pending<wgpu::ComputePipeline>)> = Vec::new();
+        // Where nothing is cut, all programs have the same placement.
+        let mut placements: Vec<(Views, Placement)> = Vec::new();
+        let mut jobs: Vec<Job> = Vec::new();
+        let mut pipelines = Vec::new();
         for program in plan.programs() {
-            let Aliasing { residual, .. } = placement.aliasing;
-            // Partial sums go to the workspace, so that the output is bound by the addition alone.
-            let other = match program.role {
-                Role::Convolve if placement.aliasing != Aliasing::default() => {
-                    let build = Build { aliasing: placement.aliasing, ..program.build };
-                    Some(plan.pipeline(program.pass, &build)?)
+            let mut known: Vec<(Aliasing, usize)> = Vec::new();
+            let first_job = jobs.len();
+            for segment in &program.segments {
+                let views = plan.views(program, segment);
+                let key = views.bound();
+                let number = placements.iter().rposition(|(known, _)| *known == key);
+                let number = match number {
+                    Some(number) => number,
+                    None => {
+                        let placement = Placement::new(&engine, &tensors, &key, prepared, weights)?;
+                        placements.push((key, placement));
+                        placements.len() - 1
+                    }
+                };
+                let placement = &placements[number].1;
+                let aliasing = program.aliasing(placement.aliasing);
+                let pipeline = match known.iter().find(|(known, _)| *known == aliasing) {
+                    Some(&(_, index)) => index,
+                    None => {
+                        pipelines.push(plan.pipeline_with(program, aliasing)?);
+                        known.push((aliasing, pipelines.len() - 1));
+                        pipelines.len() - 1
+                    }
+                };
+                let block = segment.apply(placement.offsets.apply(program, &views, plan.packing()));
+                match jobs[first_job..].last_mut().filter(|job| (job.placement, job.pipeline) == (number, pipeline)) {
+                    Some(job) => job.segments.push((*segment, block)),
+                    None => jobs.push(Job {
+                        role: program.role,
+                        pipeline,
+                        placement: number,
+                        segments: vec![(*segment, block)],
+                    }),
                 }
-                Role::Reduce if residual != Access::Separate => Some(plan.reduce_pipeline(program.pass, residual)?),
-                _ => None,
-            };
-            let pipeline = program.pipeline.clone();
-            pending.push((program.clone(), other.unwrap_or_else(|| Box::pin(async { Ok(pipeline) }))));
+            }
         }
-        let (offsets, shared) = (placement.offsets, buffers.workspace.cloned());
+        let shared = buffers.workspace.cloned();
         let [shared_weights, own_weights] = weights.reservations.clone();
         let reservations = [parameters, shared_weights, own_weights];
-        let input_through_output = placement.aliasing.input == Access::ThroughOutput;
         // Buffers are cloned (they are handles), so that the future does not borrow from the caller.
-        let (bindings, sources) = (placement.bindings(weights), placement.sources(weights));
-        let stand_in = weights.packed.clone();
+        let tables: Vec<Table> = placements.iter().map(|(_, placement)| placement.table(weights)).collect();
+        let stand_in = Binding::whole(&weights.channel_data);
         let weight_sums = weights.weight_sums.as_ref().map(Binding::whole);
         Ok(Box::pin(async move {
-            let mut programs = Vec::with_capacity(pending.len());
-            for (program, pipeline) in pending {
-                programs.push(Program { pipeline: pipeline.await?, ..program });
+            let mut compiled = Vec::with_capacity(pipelines.len());
+            for pipeline in pipelines {
+                compiled.push(pipeline.await?);
             }
             let make = || {
                 let scratch = shared.map_or_else(|| Workspace::new(&engine, sizes), Ok)?;
-                let bytes = parameter_bytes(&programs, &offsets, stride);
-                let uniform = parameter_buffer(&engine, &bytes)?;
+                let uniform = parameter_buffer(&engine, &parameter_bytes(&jobs, stride))?;
                 let part = |buffer: Option<&wgpu::Buffer>, size| {
                     let part = |buffer: &wgpu::Buffer| Binding::part(&(buffer.clone(), 0..Engine::storage_size(size)));
                     buffer.filter(|_| size > 0).map(part)
                 };
                 let workspace = part(scratch.sums(), sizes.sums);
                 let prepared = part(scratch.prepared(), sizes.prepared);
-                let mut tables = Tables {
-                    bindings,
-                    sources,
-                    workspace,
-                    weight_sums,
-                    prepared,
-                    stand_in,
-                    input_through_output,
-                    made: Vec::new(),
-                };
+                let mut tables = Tables { tables, workspace, weight_sums, prepared, stand_in, made: HashMap::new() };
                 let mut steps: Vec<Step> = Vec::new();
-                for Program { role, pipeline, segments, .. } in programs {
-                    match steps.last_mut() {
-                        Some(last) if last.pipeline == pipeline => last.segments.extend(segments),
-                        _ => {
-                            let bind_group = tables.bind_group(&engine, role, &pipeline, &uniform);
-                            steps.push(Step { pipeline, bind_group, segments });
+                let mut last = None;
+                for Job { role, pipeline, placement, segments } in jobs {
+                    let segments = segments.into_iter().map(|(segment, _)| segment);
+                    let pipeline = &compiled[pipeline];
+                    match steps.last_mut().filter(|step| step.pipeline == *pipeline && last == Some(placement)) {
+                        Some(step) => step.segments.extend(segments),
+                        None => {
+                            let bind_group = tables.bind_group(&engine, role, placement, pipeline, &uniform);
+                            steps.push(Step { pipeline: pipeline.clone(), bind_group, segments: segments.collect() });
                         }
                     }
+                    last = Some(placement);
                 }
                 Ok((steps, scratch))
             };
@@ -267,21 +287,35 @@ impl Bound {
     }
 }
 
-/// What the programs of a plan bind: one bind group for each role.
-struct Tables {
+/// Segments of a program that share a pipeline and a bind group, with their parameters.
+struct Job {
+    role: Role,
+    /// Numbers of its pipeline and of its placement.
+    pipeline: usize,
+    placement: usize,
+    segments: Vec<(Segment, Block)>,
+}
+
+/// The tensors of a placement, as programs bind them.
+struct Table {
     /// Input, weight, bias and slopes, residual, output.
     bindings: [Binding; 5],
     /// What an input is prepared from.
     sources: [Binding; SOURCES],
+    input_through_output: bool,
+}
+
+/// What the programs of a plan bind: one bind group for each role and placement.
+struct Tables {
+    tables: Vec<Table>,
     workspace: Option<Binding>,
     /// Of integers.
     weight_sums: Option<Binding>,
     /// What the convolution reads instead of the input.
     prepared: Option<Binding>,
     /// For what a program does not use.
-    stand_in: wgpu::Buffer,
-    input_through_output: bool,
-    made: Vec<(Role, wgpu::BindGroup)>,
+    stand_in: Binding,
+    made: HashMap<(Role, usize), wgpu::BindGroup>,
 }
 
 impl Tables {
@@ -289,24 +323,26 @@ impl Tables {
         &mut self,
         engine: &Engine,
         role: Role,
+        placement: usize,
         pipeline: &wgpu::ComputePipeline,
         uniform: &Binding,
     ) -> wgpu::BindGroup {
-        if let Some((_, made)) = self.made.iter().find(|(known, _)| *known == role) {
+        if let Some(made) = self.made.get(&(role, placement)) {
             return made.clone();
         }
-        let [input, weight, channel_data, residual, output] = self.bindings.clone();
-        let stand_in = Binding::whole(&self.stand_in);
+        let table = &self.tables[placement];
+        let [input, weight, channel_data, residual, output] = table.bindings.clone();
+        let stand_in = self.stand_in.clone();
         let input = self.prepared.clone().unwrap_or(input);
         let bindings = match (role, self.workspace.clone()) {
             (Role::Prepare, _) => {
-                let [first, second, third] = self.sources.clone();
+                let [first, second, third] = table.sources.clone();
                 [first, second, third, stand_in, input]
             }
             // Where the input is too near the output for a binding of its own, it is read through the output's, which
             // this program does not need for anything else.
             (Role::ConvolvePartially, Some(workspace)) => {
-                let input = if self.input_through_output { output } else { input };
+                let input = if table.input_through_output { output } else { input };
                 [input, weight, channel_data, stand_in, workspace]
             }
             (Role::Reduce, Some(workspace)) => [workspace, weight, channel_data, residual, output],
@@ -318,7 +354,7 @@ impl Tables {
             _ => [input, weight, channel_data, residual, output],
         };
         let made = bind_group(engine, pipeline, uniform, &bindings);
-        self.made.push((role, made.clone()));
+        self.made.insert((role, placement), made.clone());
         made
     }
 }
@@ -330,15 +366,12 @@ fn begin_pass(encoder: &mut wgpu::CommandEncoder) -> wgpu::ComputePass<'_> {
     })
 }
 
-/// The parameters of every segment of every program, `stride` bytes apart.
-fn parameter_bytes(programs: &[Program], offsets: &Offsets, stride: u32) -> Vec<u8> {
-    let count: usize = programs.iter().map(|program| program.segments.len()).sum();
+/// The parameters of every segment, `stride` bytes apart.
+fn parameter_bytes(jobs: &[Job], stride: u32) -> Vec<u8> {
+    let count: usize = jobs.iter().map(|job| job.segments.len()).sum();
     let mut bytes = vec![0; count * stride as usize];
-    let all = programs.iter().flat_map(|program| {
-        let block = offsets.apply(program);
-        program.segments.iter().map(move |segment| segment.apply(block))
-    });
-    for (block, place) in all.zip(bytes.chunks_exact_mut(stride as usize)) {
+    let all = jobs.iter().flat_map(|job| &job.segments);
+    for ((_, block), place) in all.zip(bytes.chunks_exact_mut(stride as usize)) {
         place[..block.bytes().len()].copy_from_slice(block.bytes());
     }
     bytes
@@ -362,8 +395,8 @@ impl Binding {
         Self { buffer: buffer.clone(), offset: range.start, size }
     }
 
-    fn or_stand_in(place: &Option<Place>, weights: &Weights) -> Self {
-        place.as_ref().map_or_else(|| Self::whole(&weights.packed), Self::part)
+    fn or_stand_in(place: &Option<Place>, stand_in: &Self) -> Self {
+        place.as_ref().map_or_else(|| stand_in.clone(), Self::part)
     }
 }
 
@@ -394,11 +427,13 @@ fn bind_group(
 }
 
 /// A tensor's place in a buffer, found large enough and aligned.
+#[derive(Clone)]
 pub(crate) struct Placed<'a> {
     pub name: &'static str,
     dtype: DType,
     pub buffer: &'a wgpu::Buffer,
-    /// The bytes of the tensor itself.
+    /// Where the tensor begins, and the bytes of it, or of a part of it.
+    first: u64,
     bytes: Range<u64>,
 }
 
@@ -428,7 +463,8 @@ impl<'a> Placed<'a> {
         if required > 0 {
             check_usage(name, slice.buffer(), wgpu::BufferUsages::STORAGE)?;
         }
-        Ok(Self { name, dtype, buffer: slice.buffer(), bytes: slice.offset()..slice.offset() + required })
+        let first = slice.offset();
+        Ok(Self { name, dtype, buffer: slice.buffer(), first, bytes: first..first + required })
     }
 
     fn check(plan: &Plan, buffers: &Buffers<'a>) -> Result<PlacedTensors<'a>> {
@@ -459,6 +495,22 @@ impl<'a> Placed<'a> {
         Ok(PlacedTensors { input, output, residual, offset, mask })
     }
 
+    /// What a program binds of it.
+    fn within(&self, view: &View) -> Self {
+        let start = self.bytes.start;
+        let bytes = match &view.window {
+            Some(window) => start + window.start * self.dtype.size()..start + window.end * self.dtype.size(),
+            None => self.bytes.clone(),
+        };
+        Self { bytes, ..self.clone() }
+    }
+
+    /// The whole tensor's first element, counted from the beginning of a binding of this part of it.
+    fn first_of_whole(&self, binding: &Range<u64>) -> Result<i64> {
+        let into_binding = i64::from(element_offset(self, binding)?);
+        Ok(into_binding - ((self.bytes.start - self.first) / self.dtype.size()) as i64)
+    }
+
     /// Whatever is read may not be where something is written.
     pub fn check_apart(&self, written: &Self) -> Result<()> {
         if self.buffer == written.buffer && overlap(&self.bytes, &written.bytes) {
@@ -484,35 +536,44 @@ pub(crate) fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
     !a.is_empty() && !b.is_empty() && a.start < b.end && b.start < a.end
 }
 
-/// First elements within the bindings.
+/// Where the first elements of whole tensors are, counted from the beginning of their bindings; a binding of a window may begin
+/// behind that.
 #[derive(Clone, Copy, Default)]
 struct Offsets {
-    input: u32,
-    output: u32,
-    residual: u32,
+    input: i64,
+    output: i64,
+    residual: i64,
     /// Of what an input is prepared from.
-    sources: [u32; SOURCES],
+    sources: [i64; SOURCES],
+    /// Of the packed weight, in bytes.
+    weight: u64,
 }
 
 impl Offsets {
     /// The parameters of a program; in the workspace everything begins at its first element.
-    fn apply(&self, program: &Program) -> Block {
+    fn apply(&self, program: &Program, views: &Views, packing: Packing) -> Block {
+        // Modulo 2^32, as shaders count.
+        let place = |offset: i64, view: &View| offset.wrapping_add(view.first as i64) as u32;
+        let source = |index: usize| place(self.sources[index], &views.sources[index]);
         match program.params {
             Block::Convolution(params) => {
-                let [output, residual] = [self.output, self.residual].map(|offset| offset + params.first_output);
+                let input = place(self.input, &views.input);
+                let [output, residual] = [self.output, self.residual].map(|offset| place(offset, &views.output));
                 let (input_offset, output_offset, residual_offset) = match program.role {
-                    // Of such a program it counts inputs.
-                    Role::Prepare => (self.sources[0] + params.first_output, 0, 0),
+                    Role::Prepare => (source(0), 0, 0),
                     Role::Reduce | Role::Requantize => (0, output, residual),
                     // Behind the sums of products.
                     Role::Windows => (0, params.output_offset, 0),
-                    Role::ConvolvePartially => (self.input, 0, 0),
-                    Role::Convolve => (self.input, output, residual),
+                    Role::ConvolvePartially => (input, 0, 0),
+                    Role::Convolve => (input, output, residual),
                 };
-                Block::Convolution(Params { input_offset, output_offset, residual_offset, ..params })
+                let vectors = views.weight.start - self.weight / views.vector;
+                let unit = if packing == Packing::Oihw { 4 } else { 1 };
+                let weight_offset = params.weight_offset + (unit * vectors) as u32;
+                Block::Convolution(Params { input_offset, output_offset, residual_offset, weight_offset, ..params })
             }
             Block::Sample(params) => {
-                let [input_first, offset_first, mask_first] = self.sources;
+                let [input_first, offset_first, mask_first] = [0, 1, 2].map(source);
                 Block::Sample(SampleParams { input_first, offset_first, mask_first, ..params })
             }
         }
@@ -535,15 +596,27 @@ struct Placement {
     input: Option<Place>,
     residual: Option<Place>,
     output: Place,
+    weight: Place,
 }
 
 impl Placement {
     /// WebGPU knows one access per buffer and dispatch, and in browsers writable bindings of one buffer may not overlap.
     /// So a tensor in the output's buffer is bound read-write beside the output if the two bindings are disjoint, and
     /// else (neighbours within one alignment step, or the output itself) read through an output binding that spans both.
-    fn new(engine: &Engine, tensors: &PlacedTensors<'_>, prepared: bool) -> Result<Self> {
+    fn new(
+        engine: &Engine,
+        tensors: &PlacedTensors<'_>,
+        views: &Views,
+        prepared: bool,
+        weights: &Weights,
+    ) -> Result<Self> {
         let alignment = u64::from(engine.capabilities().limits.min_storage_buffer_offset_alignment).max(1);
-        let PlacedTensors { input, output, residual, offset, mask } = tensors;
+        let [of_input, of_offset, of_mask] = &views.sources;
+        let input = &tensors.input.within(if prepared { of_input } else { &views.input });
+        let output = &tensors.output.within(&views.output);
+        let residual = &tensors.residual.as_ref().map(|tensor| tensor.within(&views.output));
+        let offset = &tensors.offset.as_ref().map(|tensor| tensor.within(of_offset));
+        let mask = &tensors.mask.as_ref().map(|tensor| tensor.within(of_mask));
         let not_empty = |tensor: &&Placed<'_>| !tensor.bytes.is_empty();
         // Kernels do not see an input that is prepared for them.
         let read = [Some(input).filter(|_| !prepared), residual.as_ref()].map(|tensor| tensor.filter(not_empty));
@@ -579,7 +652,7 @@ impl Placement {
         for (index, range) in ranges.iter().enumerate() {
             if let Some((tensor, range)) = range {
                 engine.check_binding(&format!("the binding of the {}", tensor.name), range.end - range.start)?;
-                first[index] = element_offset(tensor, range)?;
+                first[index] = tensor.first_of_whole(range)?;
             }
         }
         engine.check_binding("the binding of the output", span.end - span.start)?;
@@ -590,7 +663,7 @@ impl Placement {
             if let Some(tensor) = tensor.filter(not_empty) {
                 let range = tensor.bindable(alignment);
                 engine.check_binding(&format!("the binding of the {}", tensor.name), range.end - range.start)?;
-                first_of_sources[index] = element_offset(tensor, &range)?;
+                first_of_sources[index] = tensor.first_of_whole(&range)?;
                 sources[index] = Some((tensor.buffer.clone(), range));
             }
         }
@@ -598,43 +671,50 @@ impl Placement {
             let (tensor, range) = ranges[index].clone()?;
             (access[index] != Access::ThroughOutput).then(|| (tensor.buffer.clone(), range))
         });
+        // Of a pass whose outputs no tap meets there is none, and no binding may be empty.
+        let part = if views.weight.is_empty() { 0..1 } else { views.weight.clone() };
+        let part = part.start * views.vector..part.end * views.vector;
+        let weight = engine.window_of("the packed weight", weights.packed.size(), part)?;
         Ok(Self {
             aliasing: Aliasing { input: access[0], residual: access[1] },
             offsets: Offsets {
                 input: first[0],
-                output: element_offset(output, &span)?,
+                output: output.first_of_whole(&span)?,
                 residual: first[1],
                 sources: first_of_sources,
+                weight: weight.start,
             },
             sources,
             input: own_input,
             residual: own_residual,
             output: (output.buffer.clone(), span),
+            weight: (weights.packed.clone(), weight),
         })
     }
 
-    /// Bindings 1 to 5 of `shaders/common.wgsl`. Where a tensor is absent, empty or read through the output, the shader
-    /// never reads its binding, which may not be empty: the weight stands in.
-    fn bindings(&self, weights: &Weights) -> [Binding; 5] {
-        let or_stand_in = |place| Binding::or_stand_in(place, weights);
-        [
-            or_stand_in(&self.input),
-            Binding::whole(&weights.packed),
-            Binding::whole(&weights.channel_data),
-            or_stand_in(&self.residual),
-            Binding::part(&self.output),
-        ]
-    }
-
-    /// Bindings 1 to 3 of a program that prepares an input.
-    fn sources(&self, weights: &Weights) -> [Binding; SOURCES] {
+    /// What programs bind. Where a tensor is absent, empty or read through the output, the shader never reads its binding, which
+    /// may not be empty: the weight stands in.
+    fn table(&self, weights: &Weights) -> Table {
+        let weight = Binding::part(&self.weight);
+        let channel_data = Binding::whole(&weights.channel_data);
+        let or_stand_in = |place| Binding::or_stand_in(place, &weight);
         let [input, offset, mask] = &self.sources;
         let mask = match mask {
             Some(mask) => Binding::part(mask),
             // Integers have no mask; what they stand for is read in its place.
-            None => Binding::whole(&weights.channel_data),
+            None => channel_data.clone(),
         };
-        [Binding::or_stand_in(input, weights), Binding::or_stand_in(offset, weights), mask]
+        Table {
+            sources: [or_stand_in(input), or_stand_in(offset), mask],
+            bindings: [
+                or_stand_in(&self.input),
+                weight.clone(),
+                channel_data,
+                or_stand_in(&self.residual),
+                Binding::part(&self.output),
+            ],
+            input_through_output: self.aliasing.input == Access::ThroughOutput,
+        }
     }
 }
 
@@ -668,6 +748,7 @@ fn usage_names(usage: wgpu::BufferUsages) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::weights::WeightData;
     use Access::{Separate, SharedBuffer, ThroughOutput};
 
     /// Input, residual and output of 100 bytes each; `None` for the start means a buffer of its own.
@@ -680,6 +761,7 @@ mod tests {
             dtype: DType::F32,
             name,
             buffer: if start.is_some() { &shared } else { own },
+            first: start.unwrap_or(0),
             bytes: start.unwrap_or(0)..start.unwrap_or(0) + 100,
         };
         let tensors = PlacedTensors {
@@ -689,7 +771,12 @@ mod tests {
             offset: None,
             mask: None,
         };
-        Placement::new(&engine, &tensors, false).unwrap()
+        let plan = engine.plan_blocking(&"c1h5w5o1k1:nobias".parse().unwrap(), &Default::default()).unwrap();
+        let weights = plan.weights_blocking(&WeightData::new(&[1.0][..])).unwrap();
+        let all = View { first: 0, window: None };
+        let views =
+            Views { input: all.clone(), output: all.clone(), sources: Default::default(), weight: 0..1, vector: 16 };
+        Placement::new(&engine, &tensors, &views, false, &weights).unwrap()
     }
 
     #[test]

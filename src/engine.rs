@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::accuracy::Accuracy;
@@ -46,6 +47,12 @@ pub struct EngineOptions {
     /// [`Engine::buffer_from`] and its like make for the caller. [`Plan::memory`] tells what a plan will take,
     /// [`Engine::memory_in_use`] what is in use. Default: none; the device's memory is the limit.
     pub max_memory: Option<u64>,
+    /// Most bytes of a buffer that a plan binds at once, at most the device's `max_storage_buffer_binding_size`, which is the
+    /// default. Tensors that are larger go through a plan piece by piece, and buffers of a plan's own (its workspace, and
+    /// inputs that it prepares) are no larger than this each: for programs that have to do with little memory, and for
+    /// drivers that do badly with large bindings. Pieces do not change results, but where so many input channels have to be
+    /// cut that a sum is formed in parts.
+    pub max_binding: Option<u64>,
     /// What was learned by tuning ([`Engine::tune`]); entries for other devices have no effect. Default: nothing.
     pub tuning: Tuning,
     /// Whether shaders use 16-bit floats where the device has `SHADER_F16`. Default true; without, they read and write them two
@@ -109,6 +116,12 @@ impl EngineOptions {
     #[must_use]
     pub fn max_memory(self, bytes: u64) -> Self {
         Self { max_memory: Some(bytes), ..self }
+    }
+
+    /// Sets [`max_binding`](Self::max_binding).
+    #[must_use]
+    pub fn max_binding(self, bytes: u64) -> Self {
+        Self { max_binding: Some(bytes), ..self }
     }
 
     /// Sets [`max_segment_macs`](Self::max_segment_macs).
@@ -219,6 +232,8 @@ impl Engine {
             capabilities.max_workspace = options.max_workspace.unwrap_or(capabilities.max_workspace);
             capabilities.max_workspace = capabilities.max_workspace.min(options.max_memory.unwrap_or(u64::MAX));
             capabilities.shader_f16 &= options.shader_f16.unwrap_or(true);
+            let binding = &mut capabilities.limits.max_storage_buffer_binding_size;
+            *binding = options.max_binding.unwrap_or(*binding).min(*binding);
             capabilities.matrix_units =
                 MatrixUnits::of(device, &options.matrix_units).and_then(|units| test(&units).map(|()| units));
             capabilities
@@ -388,10 +403,7 @@ impl Engine {
     fn make_buffer(&self, label: &str, bytes: u64, contents: Option<&[u8]>) -> Result<wgpu::Buffer> {
         self.0.lost.check()?;
         let size = bytes.max(4).checked_next_multiple_of(4).unwrap_or(u64::MAX);
-        let limit = self.capabilities().limits.max_buffer_size;
-        if size > limit {
-            return Err(Error::Limit { what: label.into(), limit: "max_buffer_size", required: size, actual: limit });
-        }
+        self.check_buffer(label, size)?;
         let (buffer, pending) = scoped(self.device(), self.lost(), "making a buffer", || {
             let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
@@ -598,6 +610,32 @@ impl Engine {
         }
         buffer.unmap();
         Ok(buffer)
+    }
+
+    /// # Errors
+    /// [`Error::Limit`] if no buffer can have so many bytes.
+    pub(crate) fn check_buffer(&self, what: &str, required: u64) -> Result<()> {
+        let actual = self.capabilities().limits.max_buffer_size;
+        if required > actual {
+            return Err(Error::Limit { what: what.into(), limit: "max_buffer_size", required, actual });
+        }
+        Ok(())
+    }
+
+    /// What to bind of a buffer of `size` bytes for these: all of it where that can be bound at once, else from where the device
+    /// can bind on.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if they cannot be bound at once.
+    pub(crate) fn window_of(&self, what: &str, size: u64, bytes: Range<u64>) -> Result<Range<u64>> {
+        let limits = &self.capabilities().limits;
+        if size <= limits.max_storage_buffer_binding_size {
+            return Ok(0..size);
+        }
+        let alignment = u64::from(limits.min_storage_buffer_offset_alignment).max(1);
+        let range = bytes.start - bytes.start % alignment..bytes.end.next_multiple_of(4);
+        self.check_binding(what, range.end - range.start)?;
+        Ok(range)
     }
 
     pub(crate) fn check_binding(&self, what: &str, required: u64) -> Result<()> {

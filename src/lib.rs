@@ -31,6 +31,7 @@ pub mod reference;
 mod select;
 mod shader;
 mod shape;
+mod split;
 mod tensors;
 mod timer;
 mod tune;

@@ -20,6 +20,7 @@ use crate::prepare::{Prepare, Regrouping, Sampling};
 use crate::problem::{Axis, Problem, greatest_common_divisor};
 use crate::ranges::INDEX_LIMIT;
 use crate::shape::MAX_AXES;
+use crate::split::Share;
 use crate::winograd::OutputTransform;
 
 /// Most passes of a problem: each is a dispatch with parameters of its own.
@@ -128,19 +129,24 @@ pub(crate) struct Lowered {
     pub epilogue: Epilogue,
     pub input_steps: Steps,
     pub output_steps: Steps,
+    /// Element of the input, as it comes or as it is prepared, that is the first of this pass.
+    pub first_input: u64,
     /// Element of the output (and of the residual) that is the first of this pass.
     pub first_output: u64,
+    /// The problem's output channel that is the first of this pass, and how many the problem has.
+    pub first_channel: u32,
+    pub all_channels: u32,
     pub weight: WeightPlace,
-    /// Whether it has the weight of the pass before it: one packed part serves both.
-    pub same_weight: bool,
+    /// What it has of the packed part that this weight becomes.
+    pub share: Share,
+    /// Tensors are bound a window at a time, which holds no more input channels than this.
+    pub windows: Option<u32>,
+    /// Output pixels, groups and channels of a group of what it is a piece of.
+    pub whole: (u64, u32, u32),
     /// What writes its input first.
     pub prepare: Option<Prepare>,
     /// What makes outputs of its sums, which are products of Winograd's algorithm.
     pub winograd: Option<OutputTransform>,
-    /// Elements of whole tensors (of the input as kernels read it).
-    pub input_len: u64,
-    pub output_len: u64,
-    pub weight_len: u64,
 }
 
 impl Lowered {
@@ -203,11 +209,6 @@ impl Lowered {
         if self.quads.is_some() { 4 } else { self.dtype.size() }
     }
 
-    /// Bytes of an element of the output.
-    pub fn output_element_size(&self) -> u64 {
-        self.winograd.map_or(self.element_size(), |transform| transform.dtype.size())
-    }
-
     /// Distances of the partial sums of this pass in a workspace: dense.
     pub fn workspace_steps(&self) -> Steps {
         let [slices, rows, columns] = self.lines.map(|line| line.output);
@@ -220,15 +221,26 @@ impl Lowered {
 ///
 /// # Errors
 /// A sentence, if there would be too many.
+#[cfg(test)]
 pub(crate) fn passes(problem: &Problem) -> Result<Vec<Lowered>, String> {
+    Ok(phases(problem)?.into_iter().map(|pass| finished(problem, pass)).collect())
+}
+
+/// The passes of a problem before they are [`finished`], while they can still be cut into pieces (`split.rs`).
+///
+/// # Errors
+/// A sentence, if there would be too many.
+pub(crate) fn phases(problem: &Problem) -> Result<Vec<Lowered>, String> {
     if problem.op() == Op::DeformConv {
         return sampled(problem);
     }
-    let lowered = all_phases(problem)?.into_iter().map(|phases| with_axes_in_order(problem, phases));
-    Ok(lowered
-        .map(|pass| if problem.integers().is_some() { pass.in_quads(problem) } else { pass })
-        .map(|pass| pass.unit_axes_first().flattened())
-        .collect())
+    Ok(all_phases(problem)?.into_iter().map(|phases| with_axes_in_order(problem, phases)).collect())
+}
+
+/// A pass, or a piece of one, as kernels run it.
+pub(crate) fn finished(problem: &Problem, pass: Lowered) -> Lowered {
+    let pass = if problem.integers().is_some() { pass.in_quads(problem) } else { pass };
+    pass.unit_axes_first().flattened()
 }
 
 /// One axis of a pass.
@@ -341,7 +353,7 @@ fn with_axes_in_order(problem: &Problem, phases: [Phase; MAX_AXES]) -> Lowered {
     };
     // Outputs that no tap meets are sums of nothing.
     let empty = phases.iter().any(|phase| phase.empty);
-    Lowered {
+    let pass = Lowered {
         dtype: problem.weight_dtype(),
         quads: None,
         batch: input[0],
@@ -354,15 +366,18 @@ fn with_axes_in_order(problem: &Problem, phases: [Phase; MAX_AXES]) -> Lowered {
         epilogue: problem.epilogue(),
         input_steps,
         output_steps,
+        first_input: 0,
         first_output,
+        first_channel: 0,
+        all_channels: problem.out_channels(),
         weight,
-        same_weight: false,
+        share: Share::all(problem.groups(), group_out),
+        windows: None,
+        whole: (0, problem.groups(), group_out),
         prepare: None,
         winograd: None,
-        input_len: problem.input_len(),
-        output_len: problem.output_len(),
-        weight_len: problem.weight_len(),
-    }
+    };
+    Lowered { whole: (pass.pixels(), pass.groups, pass.group_out), ..pass }
 }
 
 /// The passes of a deformable convolution.
@@ -407,7 +422,6 @@ fn sampled(problem: &Problem) -> Result<Vec<Lowered>, String> {
         mask_steps: steps(shape(problem.mask_shape())),
         channel_columns,
         tap_columns,
-        lengths: [problem.input_len(), problem.offset_len(), problem.mask_len()],
     };
     let of_image = Sampling::of_image(channels, kernel, output);
     let batch = problem.input_shape()[0];
@@ -431,9 +445,7 @@ fn sampled(problem: &Problem) -> Result<Vec<Lowered>, String> {
             input_steps: Steps::planar([images, all_columns, 1, output[0], output[1]]),
             first_output: u64::from(first_image) * whole.output_steps.image,
             weight: WeightPlace { inputs: step, taps: [0; MAX_AXES], ..whole.weight },
-            same_weight: number > 0,
             prepare: Some(Prepare::Sample(sampling)),
-            input_len: sampling.samples(),
             ..whole
         };
         lowered.unit_axes_first().flattened()
@@ -461,7 +473,7 @@ impl Lowered {
                 lines: self.lines,
                 padding_mode: self.padding_mode,
                 steps: self.input_steps,
-                length: self.input_len,
+                first: self.first_input,
                 quads: input,
             })),
             group_in: quads,
@@ -471,9 +483,8 @@ impl Lowered {
             epilogue: Epilogue::NONE,
             input_steps: Steps::planar(input),
             output_steps: self.workspace_steps(),
-            first_output: 0,
+            first_input: 0,
             weight: WeightPlace { inputs: 4 * self.weight.inputs, ..self.weight },
-            input_len: input.iter().fold(1, |product: u64, &size| product.saturating_mul(size.into())),
             ..self
         }
     }

@@ -65,12 +65,16 @@ pub(crate) struct Params {
     pub has_residual: u32,
     pub channel_block: u32,
     pub weight_rows: u32,
+    pub weight_quads: u32,
+    pub first_channel: u32,
+    pub all_channels: u32,
     pub splits: u32,
     pub split_length: u32,
 }
 
 impl Params {
-    /// Everything but the offsets and the segment. The output is dense in a workspace if it is `partial`, else where the pass
+    /// Everything but the offsets and the segment. Steps and offsets are taken modulo 2^32, as shaders add and multiply (claim 1
+    /// of `ranges`). The output is dense in a workspace if it is `partial`, else where the pass
     /// has it. The ranges are proved before: every number fits.
     pub fn new(pass: &Lowered, tiling: &Tiling, weight_offset: u32, partial: bool) -> Self {
         let order = KOrder::of(pass);
@@ -112,7 +116,8 @@ impl Params {
             output_offset: 0,
             residual_offset: 0,
             weight_offset,
-            first_output: pass.first_output as u32,
+            // Slopes of all elements of an image: which one is the first.
+            first_output: (pass.first_output % pass.output_steps.image.max(1)) as u32,
             tile_begin: 0,
             tile_end: 0,
             grid_width: 0,
@@ -138,6 +143,9 @@ impl Params {
             has_residual: pass.epilogue.residual.into(),
             channel_block: order.block,
             weight_rows: order.rows().min(u64::from(u32::MAX)) as u32,
+            weight_quads: pass.share.group_out.div_ceil(4),
+            first_channel: pass.first_channel,
+            all_channels: pass.all_channels,
             splits: tiling.splits,
             split_length: tiling.split_length,
         }
@@ -173,7 +181,6 @@ pub(crate) struct SampleParams {
     pub input_first: u32,
     pub offset_first: u32,
     pub mask_first: u32,
-    pub first_image: u32,
     pub channels: u32,
     pub group_in: u32,
     pub group_offset: u32,
@@ -269,13 +276,13 @@ mod tests {
 
     #[test]
     fn layout_is_that_of_the_shader() {
-        let host = offsets!(Params: in_depth in_height in_width in_image in_channel in_slice in_row in_column out_depth out_height out_width out_image out_channel out_slice out_row out_column plane_pixels out_channels group_in group_out sum_length pixels pad_front pad_top pad_left input_offset output_offset residual_offset weight_offset first_output tile_begin tile_end grid_width part_begin part_end unfinished tiles_pixels tiles_channels alpha beta kernel_d kernel_h kernel_w stride_d stride_h stride_w dilation_d dilation_h dilation_w padding_mode activation has_bias has_residual channel_block weight_rows splits split_length);
+        let host = offsets!(Params: in_depth in_height in_width in_image in_channel in_slice in_row in_column out_depth out_height out_width out_image out_channel out_slice out_row out_column plane_pixels out_channels group_in group_out sum_length pixels pad_front pad_top pad_left input_offset output_offset residual_offset weight_offset first_output tile_begin tile_end grid_width part_begin part_end unfinished tiles_pixels tiles_channels alpha beta kernel_d kernel_h kernel_w stride_d stride_h stride_w dilation_d dilation_h dilation_w padding_mode activation has_bias has_residual channel_block weight_rows weight_quads first_channel all_channels splits split_length);
         compare(&crate::kernels::common_source_for_tests(), host);
     }
 
     #[test]
     fn layout_is_that_of_the_sampling_shader() {
-        let host = offsets!(SampleParams: in_height in_width in_image in_channel in_row in_column offset_image offset_channel offset_row offset_column mask_image mask_channel mask_row mask_column input_first offset_first mask_first first_image channels group_in group_offset pieces offset_groups taps kernel_w stride_h stride_w dilation_h dilation_w pad_top pad_left out_width pixels channel_columns tap_columns items tile_begin grid_width);
+        let host = offsets!(SampleParams: in_height in_width in_image in_channel in_row in_column offset_image offset_channel offset_row offset_column mask_image mask_channel mask_row mask_column input_first offset_first mask_first channels group_in group_offset pieces offset_groups taps kernel_w stride_h stride_w dilation_h dilation_w pad_top pad_left out_width pixels channel_columns tap_columns items tile_begin grid_width);
         let files = [include_str!("../shaders/sample_words.wgsl"), include_str!("../shaders/sample.wgsl")];
         compare(&files.concat(), host);
     }

@@ -1,7 +1,9 @@
 //! [`Plan`]: a problem with its kernel, its pipeline and its segments.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::future::Future;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::accuracy::Rounding;
@@ -10,9 +12,9 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::Pending;
 use crate::kernels::{
-    Access, Aliasing, Build, Checks, Choice, Depth, INTEGERS_WORKGROUP, Kernel, Part, REDUCE_WORKGROUP, Storage,
-    Tiling, output_transform_source, reduce_source, requantize_params, requantize_source, requantize_workgroups,
-    window_params, window_sums_source, windows,
+    Access, Aliasing, Build, Checks, Choice, INTEGERS_WORKGROUP, Kernel, Part, REDUCE_WORKGROUP, Storage, Tiling,
+    output_transform_source, reduce_source, requantize_params, requantize_source, requantize_workgroups, window_params,
+    window_sums_source, windows,
 };
 use crate::lowered::Lowered;
 use crate::memory::PlanMemory;
@@ -38,6 +40,8 @@ pub struct Plan {
     checks: Checks,
     choice: Choice,
     candidates: Vec<Candidate>,
+    /// For each of them, the part of the packed weight that it reads, in vectors.
+    parts: Arc<[Range<u64>]>,
     /// What there is to run, in this order; nothing for a problem without outputs.
     programs: Vec<Program>,
     /// Bytes for partial sums, and for inputs that programs write; passes use both one after the other.
@@ -58,8 +62,29 @@ pub(crate) struct Program {
     pub build: Build,
 }
 
+/// A tensor of the caller's as a program sees it, in elements.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct View {
+    /// The element that is the program's first one.
+    pub first: u64,
+    /// What it binds; `None` for all of it.
+    pub window: Option<Range<u64>>,
+}
+
+/// What a program binds. Of an absent tensor it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Views {
+    pub input: View,
+    pub output: View,
+    /// What an input is prepared from.
+    pub sources: [View; 3],
+    /// The part of the packed weight, in vectors, and the bytes of one.
+    pub weight: Range<u64>,
+    pub vector: u64,
+}
+
 /// What a program reads and writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     /// From the caller's input, and what belongs to it, to the prepared input, which the convolution then reads.
     Prepare,
@@ -73,6 +98,33 @@ pub(crate) enum Role {
     Windows,
     /// From the workspace to the output: what becomes of integer sums.
     Requantize,
+}
+
+impl Views {
+    /// What of them decides what is bound, and not only where a program begins in it.
+    pub fn bound(&self) -> Self {
+        let bound = |view: &View| View { first: 0, window: view.window.clone() };
+        let windows = self.output.window.is_some();
+        Self {
+            input: bound(&self.input),
+            output: bound(&self.output),
+            sources: self.sources.each_ref().map(bound),
+            weight: if windows { self.weight.clone() } else { 0..0 },
+            ..*self
+        }
+    }
+}
+
+impl Program {
+    /// How it may have to tell tensors apart, of what a placement says: partial sums go to the workspace, so that the output is
+    /// bound by the addition alone.
+    pub fn aliasing(&self, placed: Aliasing) -> Aliasing {
+        match self.role {
+            Role::Convolve => placed,
+            Role::Reduce => Aliasing { input: Access::Separate, ..placed },
+            _ => Aliasing::default(),
+        }
+    }
 }
 
 #[cfg(all(test, feature = "context"))]
@@ -89,6 +141,8 @@ pub(crate) struct Segment {
     end: u32,
     part: Part,
     unfinished: bool,
+    /// The input channels of a group that it reads, of a convolution.
+    channels: [u32; 2],
     pub grid: [u32; 2],
 }
 
@@ -114,7 +168,8 @@ impl Segment {
     /// All workgroups of a program that is never divided: each does a few numbers.
     fn whole(engine: &Engine, workgroups: u64) -> Result<Self> {
         let grid = engine.grid(workgroups)?;
-        Ok(Self { begin: 0, end: workgroups as u32, part: Part { begin: 0, end: 0 }, unfinished: false, grid })
+        let part = Part { begin: 0, end: 0 };
+        Ok(Self { begin: 0, end: workgroups as u32, part, unfinished: false, channels: [0, 0], grid })
     }
 }
 
@@ -132,13 +187,16 @@ impl Plan {
             refusal,
         };
         let all = choice.passes(&problem, engine.capabilities()).map_err(refused)?;
-        let offsets: Vec<u64> = choice.packing().offsets(&all).collect();
-        let with_outputs = all.into_iter().zip(offsets).filter(|(pass, _)| pass.outputs() > 0);
-        let (passes, offsets): (Vec<Lowered>, Vec<u64>) = with_outputs.unzip();
+        let packing = choice.packing();
+        let part = |(pass, first): (Lowered, u64)| (pass, first..first.saturating_add(packing.vectors(&pass)));
+        let offsets = packing.offsets(&all);
+        let with_outputs = all.into_iter().zip(offsets).map(part).filter(|(pass, _)| pass.outputs() > 0);
+        let (passes, parts_of_weight): (Vec<Lowered>, Vec<Range<u64>>) = with_outputs.unzip();
         let mut plan = Self {
             engine,
             problem,
             passes: passes.into(),
+            parts: parts_of_weight.into(),
             checks,
             choice,
             candidates,
@@ -148,11 +206,18 @@ impl Plan {
         };
         let mut pending = Vec::new();
         let mut segments_left = MAX_SEGMENTS;
-        for (number, (pass, weight_offset)) in plan.passes.iter().zip(offsets).enumerate() {
+        let mut prepared: Option<Prepare> = None;
+        for (number, pass) in plan.passes.iter().enumerate() {
             ranges::prove(pass).map_err(refused)?;
             let tiling = choice.tiling(pass).map_err(refused)?;
-            let parts = parts(&plan.engine, &tiling, &choice.depth(pass, checks)).map_err(refused)?;
-            let segments = segments(&plan.engine, &tiling, &parts, segments_left)?;
+            let wanted = tiling.tile_macs.div_ceil(plan.engine.max_segment_macs().max(1)).min(MAX_SEGMENTS);
+            let parts = choice.parts(pass, checks, plan.engine.capabilities(), wanted).map_err(refused)?;
+            let depth = choice.depth(pass, checks);
+            let mut segments = segments(&plan.engine, &tiling, &parts, segments_left)?;
+            for segment in &mut segments {
+                let channels = depth.channels(&segment.part, pass.group_in);
+                segment.channels = [channels.start, channels.end];
+            }
             segments_left -= segments.len() as u64;
             let split = parts.len() > 1;
             let storage = Storage::of(pass.dtype, plan.engine.capabilities().shader_f16);
@@ -166,11 +231,15 @@ impl Plan {
                 plan.engine.check_binding("the workspace", bytes).map_err(|error| refused(error.to_string()))?;
                 plan.workspace = plan.workspace.max(bytes);
             }
-            // The packed weight is below the limit of a binding, or the kernel had refused.
-            let params = |partial| Params::new(pass, &tiling, weight_offset as u32, partial);
+            // Where the pass begins in its part of the weight, which is below the limit of a binding, or the kernel had refused.
+            let weight_offset = packing.first_of_share(pass) as u32;
+            let params = |partial| Params::new(pass, &tiling, weight_offset, partial);
             let build = Build { split, partial, storage, ..Build::of(plan.engine.capabilities()) };
             let whole = |workgroups| Segment::whole(&plan.engine, workgroups).map(|segment| vec![segment]);
-            if let Some(prepare) = pass.prepare.as_ref().filter(|prepare| prepare.bytes() > 0) {
+            // What the pass before has prepared is still there.
+            let new = pass.prepare.as_ref().filter(|prepare| prepare.bytes() > 0 && prepared.as_ref() != Some(prepare));
+            prepared = pass.prepare;
+            if let Some(prepare) = new {
                 let bytes = prepare.bytes();
                 plan.engine.check_binding(prepare.name(), bytes).map_err(|error| refused(error.to_string()))?;
                 plan.prepared = plan.prepared.max(bytes);
@@ -271,6 +340,32 @@ impl Plan {
         Sizes { sums: self.workspace, prepared: self.prepared }
     }
 
+    /// What a program binds of the caller's tensors and of the weight, and where its own begins in them, for one of its segments.
+    pub(crate) fn views(&self, program: &Program, segment: &Segment) -> Views {
+        let pass = &self.passes[program.pass];
+        let windowed = pass.windows.is_some();
+        let written = match &pass.winograd {
+            Some(transform) => transform.convolution(pass),
+            None => *pass,
+        };
+        let view = |window: Range<u64>| View { first: window.start, window: windowed.then_some(window) };
+        let input = match pass.prepare {
+            // Of what is prepared, which is bound whole.
+            Some(_) => View { first: pass.first_input, window: None },
+            None => {
+                let [begin, end] = segment.channels;
+                View { first: pass.first_input, ..view(pass.input_window(begin..end)) }
+            }
+        };
+        Views {
+            input,
+            output: view(written.output_window()),
+            sources: pass.prepare.as_ref().map_or_else(Default::default, |prepare| prepare.windows().map(view)),
+            weight: self.parts[program.pass].clone(),
+            vector: 4 * self.packing().element_size(pass),
+        }
+    }
+
     /// All GPU memory that the engine takes for the plan, before it takes any: for its weights, and for each [`Bound`].
     ///
     /// # Errors
@@ -301,9 +396,16 @@ impl Plan {
         self.programs.iter().map(|program| program.segments.len() as u32).sum()
     }
 
-    /// What was chosen and why, in a few lines for a person.
+    /// What was chosen and why, in a few lines for a person; also how much workspace it takes, and how it is split where tensors
+    /// are larger than what can be bound at once.
     pub fn explain(&self) -> String {
         let mut text = format!("{} {} ({})", self.kernel(), self.variant(), self.checks);
+        if self.workspace_size() > 0 {
+            let _ = write!(text, "\n  {} bytes of workspace", self.workspace_size());
+        }
+        if let Some(split) = self.explain_split() {
+            let _ = write!(text, "\n  {split}");
+        }
         for candidate in &self.candidates {
             let _ = write!(text, "\n  {} {}: ", candidate.kernel, candidate.variant);
             let _ = match (candidate.tuned_ms, &candidate.verdict) {
@@ -313,6 +415,42 @@ impl Plan {
             };
         }
         text
+    }
+
+    /// How it is split, if it is.
+    fn explain_split(&self) -> Option<String> {
+        let binding = self.engine.capabilities().limits.max_storage_buffer_binding_size;
+        self.passes.iter().find(|pass| pass.windows.is_some())?;
+        let (mut inputs, mut outputs, mut weights) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let mut parts = 1;
+        for program in &self.programs {
+            let mut channels = HashSet::new();
+            for segment in &program.segments {
+                let Views { input, output, sources: [source, ..], weight, .. } = self.views(program, segment);
+                match program.role {
+                    Role::Prepare => drop(inputs.insert(source.window)),
+                    Role::Convolve | Role::ConvolvePartially => {
+                        outputs.insert(output.window);
+                        weights.insert(weight);
+                        channels.insert(input.window.clone());
+                        inputs.extend(input.window.map(Some));
+                    }
+                    _ => {}
+                }
+            }
+            parts = parts.max(channels.len());
+        }
+        let mut text = format!(
+            "split, since {binding} bytes can be bound at once: passes: {}; windows: {} of the input, {} of the output, {} of the weight",
+            self.passes.len(),
+            inputs.len(),
+            outputs.len(),
+            weights.len()
+        );
+        if parts > 1 {
+            let _ = write!(text, "; sums in {parts} parts, each of a few input channels");
+        }
+        Some(text)
     }
 
     /// Uploads a weight (with bias and slopes, as the problem needs) and packs it on the GPU. Submits.
@@ -366,8 +504,24 @@ impl Plan {
         &self.programs
     }
 
+    /// The pipeline of a program for this kind of access to what shares the output's buffer.
+    pub(crate) fn pipeline_with(
+        &self,
+        program: &Program,
+        aliasing: Aliasing,
+    ) -> Result<Pending<wgpu::ComputePipeline>> {
+        if aliasing == Aliasing::default() {
+            let pipeline = program.pipeline.clone();
+            return Ok(Box::pin(async { Ok(pipeline) }));
+        }
+        match program.role {
+            Role::Reduce => self.reduce_pipeline(program.pass, aliasing.residual),
+            _ => self.pipeline(program.pass, &Build { aliasing, ..program.build }),
+        }
+    }
+
     /// The pipeline that adds up partial sums of a pass, for this kind of access to the residual.
-    pub(crate) fn reduce_pipeline(&self, pass: usize, residual: Access) -> Result<Pending<wgpu::ComputePipeline>> {
+    fn reduce_pipeline(&self, pass: usize, residual: Access) -> Result<Pending<wgpu::ComputePipeline>> {
         let pass = &self.passes[pass];
         let shader_f16 = self.engine.capabilities().shader_f16;
         let source = match pass.winograd {
@@ -392,7 +546,7 @@ impl Plan {
     }
 
     /// The pipeline of a pass.
-    pub(crate) fn pipeline(&self, pass: usize, build: &Build) -> Result<Pending<wgpu::ComputePipeline>> {
+    fn pipeline(&self, pass: usize, build: &Build) -> Result<Pending<wgpu::ComputePipeline>> {
         let source = self.choice.source(&self.passes[pass], build)?;
         let label = match self.choice.kernel {
             Kernel::Direct => "wgpu-conv: direct",
@@ -467,12 +621,6 @@ impl Plan {
 /// Most segments of a plan: each has parameters of its own, and their place in a buffer is counted with 32 bits.
 const MAX_SEGMENTS: u64 = 1 << 16;
 
-/// Divides the sums where the driver limits loops, or where a single tile exceeds the engine's bound on a segment.
-fn parts(engine: &Engine, tiling: &Tiling, depth: &Depth) -> Result<Vec<Part>, String> {
-    let wanted = tiling.tile_macs.div_ceil(engine.max_segment_macs().max(1));
-    depth.parts(engine.capabilities().max_loop_rounds, wanted.min(MAX_SEGMENTS))
-}
-
 /// Divides the tiles so that no segment has more multiply-adds than the engine's bound (or more than one part of one tile,
 /// where that exceeds it), nor more workgroups than a grid can have. The parts of a tile follow each other.
 fn segments(engine: &Engine, tiling: &Tiling, parts: &[Part], at_most: u64) -> Result<Vec<Segment>> {
@@ -506,6 +654,7 @@ fn segments(engine: &Engine, tiling: &Tiling, parts: &[Part], at_most: u64) -> R
             end,
             part,
             unfinished: number < parts.len(),
+            channels: [0, 0],
             grid,
         }));
         begin = end;

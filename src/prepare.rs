@@ -1,6 +1,8 @@
 //! [`Prepare`]: what a program writes before the convolution of a pass runs, which then reads that as its input instead of the
 //! caller's. Kernels know nothing of it.
 
+use std::ops::Range;
+
 use crate::conv::PaddingMode;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -9,6 +11,7 @@ use crate::lowered::{Line, Steps};
 use crate::params::{Block, Params, SampleParams};
 use crate::ranges;
 use crate::shader::Source;
+use crate::split::reach;
 use crate::winograd::InputTransform;
 
 /// How the input of a pass comes to be.
@@ -49,19 +52,13 @@ impl Prepare {
         }
     }
 
-    /// The caller's tensors that it reads, at most three, with their bytes: bindings 1 to 3 of its shader, which writes to
-    /// binding 5.
-    pub fn reads(&self) -> Vec<(&'static str, u64)> {
+    /// The stretches of the caller's tensors that it reads, of input, offsets and mask, which are bound at 1 to 3 of its
+    /// shader; each begins with the first element of its pass. It writes to binding 5.
+    pub fn windows(&self) -> [Range<u64>; 3] {
         match self {
-            Self::Sample(sampling) => {
-                let bytes = |elements: u64| elements.saturating_mul(sampling.dtype.size());
-                let [input, offset, mask] = sampling.lengths.map(bytes);
-                vec![("the input", input), ("the offset", offset), ("the mask", mask)]
-            }
-            Self::Quads(regrouping) => vec![("the input", regrouping.length)],
-            Self::Winograd(transform) => {
-                vec![("the input", transform.length.saturating_mul(transform.dtype.size()))]
-            }
+            Self::Sample(sampling) => sampling.windows(),
+            Self::Quads(regrouping) => [regrouping.window(), 0..0, 0..0],
+            Self::Winograd(transform) => [transform.window(), 0..0, 0..0],
         }
     }
 
@@ -141,8 +138,6 @@ pub(crate) struct Sampling {
     /// From one channel of a group to the next, and from one tap to the next, in columns.
     pub channel_columns: u32,
     pub tap_columns: u32,
-    /// Elements of the whole input, the whole offsets and the whole mask.
-    pub lengths: [u64; 3],
 }
 
 impl Sampling {
@@ -178,12 +173,12 @@ impl Sampling {
 
     fn prove(&self) -> Result<(), String> {
         let below = ranges::below;
-        for (what, length) in
+        for (what, window) in
             ["the number of input elements", "the number of offset elements", "the number of mask elements"]
                 .into_iter()
-                .zip(self.lengths)
+                .zip(self.windows())
         {
-            below(what, length)?;
+            below(what, window.end - window.start)?;
         }
         below("the number of samples of a pass", self.samples())?;
         below("the number of sampling invocations", self.items().saturating_add(SAMPLE_WORKGROUP))?;
@@ -194,12 +189,21 @@ impl Sampling {
             below(&format!("the largest padded {name} that a tap begins at"), reach)?;
         }
         let [rows, columns] = self.input.map(u64::from);
-        below("the number of elements of an input plane", rows * columns)?;
-        for (what, steps) in [("input", &self.input_steps), ("offset", &self.offset_steps), ("mask", &self.mask_steps)]
-        {
-            ranges::prove_steps(what, steps)?;
-        }
-        Ok(())
+        below("the number of elements of an input plane", rows * columns)
+    }
+
+    /// The stretches of input, offsets and mask that its images have.
+    fn windows(&self) -> [Range<u64>; 3] {
+        let of = |steps: &Steps, channels: u64, [rows, columns]: [u32; 2]| {
+            let first = u64::from(self.first_image).saturating_mul(steps.image);
+            first..first.saturating_add(reach(steps, self.images, channels, [1, rows, columns]))
+        };
+        let places = u64::from(self.offset_groups).saturating_mul(self.taps());
+        [
+            of(&self.input_steps, self.channels.into(), self.input),
+            of(&self.offset_steps, places.saturating_mul(2), self.output),
+            if self.masked { of(&self.mask_steps, places, self.output) } else { 0..0 },
+        ]
     }
 
     fn source(&self) -> Result<String> {
@@ -237,7 +241,6 @@ impl Sampling {
             input_first: 0,
             offset_first: 0,
             mask_first: 0,
-            first_image: self.first_image,
             channels: self.channels,
             group_in: self.group_in,
             group_offset: self.channels / self.offset_groups,
@@ -274,8 +277,8 @@ pub(crate) struct Regrouping {
     pub lines: [Line; 3],
     pub padding_mode: PaddingMode,
     pub steps: Steps,
-    /// Elements of the input.
-    pub length: u64,
+    /// Element of the input that is the first of its pass.
+    pub first: u64,
     /// Images, words of all groups, and slices, rows and columns of what is written.
     pub quads: [u32; 5],
 }
@@ -287,14 +290,21 @@ impl Regrouping {
 
     fn prove(&self) -> Result<(), String> {
         let below = ranges::below;
-        below("the number of input elements", self.length)?;
         // Invocations beyond the last one compute an index, too.
         below("the number of words of the rearranged input", self.words().saturating_add(INTEGERS_WORKGROUP))?;
         for (line, size) in self.lines.iter().zip(&self.quads[2..]) {
             below("the size of the padded input", u64::from(*size).saturating_add(line.before.unsigned_abs()))?;
             below("the size of the input", line.input.into())?;
         }
-        ranges::prove_steps("input", &self.steps)
+        let window = self.window();
+        below("the number of input elements", window.end - window.start)
+    }
+
+    /// The stretch of the input that it reads.
+    fn window(&self) -> Range<u64> {
+        let channels = u64::from(self.groups) * u64::from(self.group_in);
+        let sizes = self.lines.map(|line| line.input);
+        self.first..self.first.saturating_add(reach(&self.steps, self.quads[0], channels, sizes))
     }
 
     /// Everything but where the input begins in its binding, and the segment. The ranges are proved: every number fits.
@@ -343,7 +353,7 @@ mod tests {
     fn each_limit_names_its_number() {
         assert_eq!(sampling("n2c4h9w8o4k3p1:deform:mask").prove(), Ok(()));
         for (text, part) in [
-            ("n300c65536h16w16o1k1:deform", "input elements is 5033164800"),
+            ("n2c131072h128w128o1k1:deform", "input elements is 2147483648"),
             ("n1c32h1000w1000o1k15:deform:offset_groups=32", "offset elements"),
             ("c1h1w1o1k1s4294967295:deform", "padded row"),
         ] {

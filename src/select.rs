@@ -265,10 +265,11 @@ mod tests {
     fn limits_refuse_with_numbers() {
         let mut capabilities = Capabilities::baseline();
         capabilities.limits.max_storage_buffer_binding_size = 1000;
-        let problem: Problem = "c4h64w64o4k3".parse().unwrap();
+        let problem: Problem = "c4h64w64o4k3p1:circular".parse().unwrap();
         match select(&problem, &capabilities, &PlanOptions::default()) {
             Err(Error::NoKernel { refusals, .. }) => {
-                assert!(refusals.contains("max_storage_buffer_binding_size of 65536") && refusals.contains("1000"));
+                assert!(refusals.contains("the input of the smallest piece") && refusals.contains("16384 bytes"));
+                assert!(refusals.contains("max_storage_buffer_binding_size, 1000"));
             }
             other => panic!("{other:?}"),
         }

@@ -1,6 +1,8 @@
 //! [`Weights`]: uploaded once, packed on the GPU as a kernel wants them.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
 
 use crate::capabilities::Capabilities;
 use crate::dtype::DType;
@@ -10,12 +12,13 @@ use crate::gpu::{Pending, scoped};
 use crate::integers::{Integers, Quantization};
 use crate::kernels::pack_source;
 use crate::layout::WeightLayout;
-use crate::lowered::{self, Lowered};
+use crate::lowered::{self, Lowered, WeightPlace};
 use crate::memory::Reservation;
 use crate::parameters::Op;
 use crate::pipelines::Layout;
 use crate::problem::Problem;
 use crate::shape::Shape;
+use crate::split::{Share, weight_parts};
 use crate::tensors::{Needs, Tensors, check_length, check_presence, check_quantization};
 use crate::winograd;
 
@@ -67,50 +70,109 @@ impl Packing {
     /// The passes whose weights lie behind each other.
     fn passes(self, problem: &Problem, capabilities: &Capabilities) -> Result<Vec<Lowered>> {
         // Only a plan comes here, which has made them before.
-        let passes = lowered::passes(problem).map_err(Error::Internal)?;
-        match self {
-            Self::Oihw | Self::Blocked4 | Self::KMajor | Self::Matrix => Ok(passes),
-            Self::Winograd2 => winograd::passes(&passes, 2, 1, capabilities).map_err(Error::Internal),
-            Self::Winograd4 => winograd::passes(&passes, 4, 1, capabilities).map_err(Error::Internal),
+        let parts = weight_parts(problem, self, capabilities).map_err(Error::Internal)?;
+        let finished = |pass: Lowered| lowered::finished(problem, pass);
+        let passes: Vec<Vec<Lowered>> =
+            parts.into_iter().map(|parts| parts.into_iter().map(finished).collect()).collect();
+        match self.tile_outputs() {
+            None => Ok(passes.concat()),
+            Some(outputs) => winograd::passes(&passes, outputs, 1, capabilities).map_err(Error::Internal),
         }
     }
 
-    /// Vectors of four numbers that a packed weight has.
+    /// Outputs of a tile along an axis, of Winograd's algorithm.
+    const fn tile_outputs(self) -> Option<u32> {
+        match self {
+            Self::Oihw | Self::Blocked4 | Self::KMajor | Self::Matrix => None,
+            Self::Winograd2 => Some(2),
+            Self::Winograd4 => Some(4),
+        }
+    }
+
+    /// Vectors of four numbers that the packed part has which a pass reads.
     pub(crate) fn vectors(self, pass: &Lowered) -> u64 {
+        let Share { groups, group_out, .. } = pass.share;
         match self {
-            Self::Oihw => u64::from(pass.out_channels()).saturating_mul(pass.sum_length()).div_ceil(4),
+            Self::Oihw => (u64::from(groups) * u64::from(group_out)).saturating_mul(pass.sum_length()).div_ceil(4),
             Self::Blocked4 | Self::KMajor | Self::Matrix | Self::Winograd2 | Self::Winograd4 => {
-                let quads = u64::from(pass.group_out).div_ceil(4);
+                let quads = u64::from(group_out).div_ceil(4);
                 let depth = if self == Self::Blocked4 { pass.sum_length() } else { KOrder::of(pass).rows() };
-                u64::from(pass.groups).saturating_mul(quads).saturating_mul(depth)
+                u64::from(groups).saturating_mul(quads).saturating_mul(depth)
             }
         }
     }
 
-    /// Elements of a packed weight, the parts of all passes behind each other; passes with the same weight share one.
-    pub(crate) fn elements(self, passes: &[Lowered]) -> u64 {
-        let of_passes = passes.iter().filter(|pass| !pass.same_weight);
-        of_passes.fold(0_u64, |sum, pass| sum.saturating_add(self.vectors(pass).saturating_mul(4)))
-    }
-
-    /// Bytes of it.
-    pub(crate) fn bytes(self, passes: &[Lowered]) -> u64 {
-        let element = match self {
-            Self::Matrix => DType::F16.size(),
-            _ => passes.first().map_or(0, Lowered::element_size),
-        };
-        self.elements(passes).saturating_mul(element)
-    }
-
-    /// The first vector of each pass.
-    pub(crate) fn offsets(self, passes: &[Lowered]) -> impl Iterator<Item = u64> {
-        passes.iter().scan([0_u64; 2], move |[first, next], pass| {
-            if !pass.same_weight {
-                *first = *next;
-                *next = first.saturating_add(self.vectors(pass));
+    /// Where in that part the pass begins: elements in the packing `oihw`, else vectors.
+    pub(crate) fn first_of_share(self, pass: &Lowered) -> u64 {
+        let Share { group_out, first_group, first_out, .. } = pass.share;
+        let [group_out, first_group, first_out] = [group_out, first_group, first_out].map(u64::from);
+        let quads = group_out.div_ceil(4);
+        match self {
+            Self::Oihw => (first_group * group_out + first_out) * pass.sum_length(),
+            Self::Blocked4 => (first_group * quads + first_out / 4) * pass.sum_length(),
+            Self::KMajor | Self::Winograd2 | Self::Winograd4 => {
+                first_group * KOrder::of(pass).rows() * quads + first_out / 4
             }
-            Some(*first)
+            Self::Matrix => first_group * KOrder::of(pass).rows() * quads + first_out * 4,
+        }
+    }
+
+    /// Bytes of a number of a packed weight.
+    pub(crate) fn element_size(self, pass: &Lowered) -> u64 {
+        match self {
+            Self::Matrix => DType::F16.size(),
+            Self::Winograd2 | Self::Winograd4 => 4,
+            Self::Oihw | Self::Blocked4 | Self::KMajor => pass.element_size(),
+        }
+    }
+
+    /// Bytes of the packed parts of these passes, as they are before a kernel makes others of them.
+    ///
+    /// # Errors
+    /// A sentence, if the packing is not for them.
+    pub(crate) fn estimate(self, passes: &[Lowered]) -> Result<u64, String> {
+        if self.tile_outputs().is_some() {
+            winograd::of_one(passes.len())?;
+        }
+        passes.iter().try_fold(0_u64, |sum, pass| {
+            let positions = match self.tile_outputs() {
+                None => 1,
+                Some(outputs) => winograd::Tile::of(pass, outputs)?.positions(),
+            };
+            let vectors = self.vectors(pass).saturating_mul(positions.into());
+            Ok(sum.saturating_add(vectors.saturating_mul(4 * self.element_size(pass))))
         })
+    }
+
+    /// Bytes of a packed weight, the parts of all passes behind each other.
+    pub(crate) fn bytes(self, passes: &[Lowered]) -> u64 {
+        let ends = passes
+            .iter()
+            .zip(self.offsets(passes))
+            .map(|(pass, first)| first.saturating_add(self.vectors(pass)).saturating_mul(4 * self.element_size(pass)));
+        ends.max().unwrap_or(0)
+    }
+
+    /// The first vector of the part that each pass reads: passes with the same weight read the same one.
+    pub(crate) fn offsets(self, passes: &[Lowered]) -> Vec<u64> {
+        let mut parts = HashMap::new();
+        let mut next = 0_u64;
+        passes
+            .iter()
+            .map(|pass| {
+                // Axes may be in another order in a piece of one element along one of them, which then has one tap, too.
+                let axes = pass.lines.iter().zip(pass.weight.taps).filter(|(line, _)| line.kernel > 1);
+                let taps: Vec<(u32, i64)> = axes.map(|(line, step)| (line.kernel, step)).collect();
+                let WeightPlace { first, groups, outputs, inputs, .. } = pass.weight;
+                let place = [first, groups, outputs, inputs];
+                let sizes = [pass.share.groups, pass.share.group_out, pass.group_in];
+                *parts.entry((place, taps, sizes)).or_insert_with(|| {
+                    let first = next;
+                    next = next.saturating_add(self.vectors(pass));
+                    first
+                })
+            })
+            .collect()
     }
 }
 
@@ -372,7 +434,6 @@ impl Weights {
         let sizes = WeightSizes::of(engine, problem, packing)?;
         let channel_bytes = sizes.channel_data;
         engine.check_binding("the bias with the slopes", channel_bytes)?;
-        engine.check_binding("the weight", weight_bytes)?;
         let shared = engine.reserve("the weights", sizes.shared(data.keep_raw))?;
         let reservations = [shared, engine.reserve("the packed weight", sizes.own())?];
         let on_host = |source: Option<Source<'_>>| matches!(source, Some(Source::Host(_) | Source::Bytes(_)));
@@ -390,7 +451,7 @@ impl Weights {
             Layout::Automatic,
             "wgpu-conv: pack weights",
         );
-        let (engine, keep_raw) = (engine.clone(), data.keep_raw);
+        let (engine, problem, keep_raw) = (engine.clone(), *problem, data.keep_raw);
         let raw_usage = if keep_raw { wgpu::BufferUsages::COPY_SRC } else { wgpu::BufferUsages::empty() };
         let make = || {
             let mut encoder = engine.encoder("wgpu-conv: upload weights");
@@ -416,12 +477,12 @@ impl Weights {
         let (made, made_pending) = scoped(engine.device(), engine.lost(), "uploading weights", make);
         // On a lost device there is no memory either, and the loss is what counts.
         let (encoder, raw, channel_data) = made.or_else(|error| engine.lost().check().and(Err(error)))?;
-        let key = Key::of(problem);
+        let key = Key::of(&problem);
         Ok(Box::pin(async move {
             made_pending.await?;
             let packer = packer.await?;
             let (packed, pending) = scoped(engine.device(), engine.lost(), "packing weights", || {
-                pack(&engine, encoder, &packer, &passes, packing, &raw)
+                pack(&engine, encoder, &packer, &problem, packing, &raw)
             });
             pending.await?;
             let (packed, weight_sums) = packed?;
@@ -448,12 +509,12 @@ impl Weights {
             Layout::Automatic,
             "wgpu-conv: pack weights",
         );
-        let this = self.clone();
+        let (this, problem) = (self.clone(), *problem);
         Ok(Box::pin(async move {
             let packer = packer.await?;
             let engine = &this.engine;
             let (packed, pending) = scoped(engine.device(), engine.lost(), "packing weights", || {
-                pack(engine, engine.encoder("wgpu-conv: repack weights"), &packer, &passes, packing, &raw)
+                pack(engine, engine.encoder("wgpu-conv: repack weights"), &packer, &problem, packing, &raw)
             });
             pending.await?;
             let (packed, weight_sums) = packed?;
@@ -495,8 +556,7 @@ impl WeightSizes {
             given_channel_data: if has_channel_data { Engine::storage_size(4 * words) } else { 0 },
             packed: Engine::storage_size(packing.bytes(&passes)),
             weight_sums: sums_of_weights(&passes).map_or(0, Engine::storage_size),
-            parameters: passes.iter().filter(|pass| is_packed(packing, pass)).count() as u64
-                * pack_stride(engine) as u64,
+            parameters: own_parts(packing, &passes).len() as u64 * pack_stride(engine) as u64,
         })
     }
 
@@ -528,12 +588,20 @@ impl WeightSizes {
 
 /// Bytes of what the weights of each output channel add up to, of integers.
 fn sums_of_weights(passes: &[Lowered]) -> Option<u64> {
-    passes.iter().find(|pass| pass.quads.is_some()).map(|pass| 4 * u64::from(pass.out_channels()))
+    passes.iter().find(|pass| pass.quads.is_some()).map(|pass| 4 * u64::from(pass.all_channels))
 }
 
-/// Whether a pass has a part of the packed weight of its own.
-fn is_packed(packing: Packing, pass: &Lowered) -> bool {
-    packing.vectors(pass) > 0 && !pass.same_weight
+/// The passes that have a part of the packed weight of their own, and the first vector of it.
+fn own_parts(packing: Packing, passes: &[Lowered]) -> Vec<(&Lowered, u64)> {
+    let mut packed = 0;
+    let parts = passes.iter().zip(packing.offsets(passes));
+    let own = parts.filter(|(pass, first)| {
+        let end = first + packing.vectors(pass);
+        let own = end > packed;
+        packed = packed.max(end);
+        own
+    });
+    own.collect()
 }
 
 /// Bytes from the parameters of one pass to those of the next.
@@ -622,6 +690,19 @@ struct Pack {
     rows: u32,
     single_channels: u32,
     single_step: u32,
+    first_channel: u32,
+}
+
+/// A dispatch of a packing program, and what it reads and writes, in bytes.
+struct Run {
+    from: Range<u64>,
+    to: Range<u64>,
+    grid: [u32; 2],
+}
+
+fn part_of<'a>(buffer: &'a wgpu::Buffer, range: &Range<u64>) -> wgpu::BindingResource<'a> {
+    let size = wgpu::BufferSize::new(range.end - range.start);
+    wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: range.start, size })
 }
 
 /// Submits what `encoder` holds and the packing of `raw` behind it, pass by pass.
@@ -629,24 +710,23 @@ fn pack(
     engine: &Engine,
     mut encoder: wgpu::CommandEncoder,
     pipeline: &wgpu::ComputePipeline,
-    passes: &[Lowered],
+    problem: &Problem,
     packing: Packing,
     raw: &wgpu::Buffer,
 ) -> Result<(wgpu::Buffer, Option<wgpu::Buffer>)> {
     const THREADS: u64 = 64;
+    let passes = &packing.passes(problem, engine.capabilities())?[..];
     let bytes = packing.bytes(passes);
+    engine.check_buffer("the packed weight", bytes)?;
     let packed = engine.storage_buffer("wgpu-conv: packed weight", bytes, wgpu::BufferUsages::empty());
     // wgpu makes it zero; the packing adds to it.
     let weight_sums = sums_of_weights(passes)
         .map(|bytes| engine.storage_buffer("wgpu-conv: sums of weights", bytes, wgpu::BufferUsages::empty()));
     let stride = pack_stride(engine);
     let mut parameters = Vec::new();
-    let mut grids = Vec::new();
-    for (pass, first_vector) in passes.iter().zip(packing.offsets(passes)) {
+    let mut runs: Vec<Run> = Vec::new();
+    for (pass, first_vector) in own_parts(packing, passes) {
         let vectors = packing.vectors(pass);
-        if !is_packed(packing, pass) {
-            continue;
-        }
         // One invocation for each vector, or for the vectors of all positions of a tile.
         let (positions, lines) = match &pass.winograd {
             None => (1, pass.lines),
@@ -655,37 +735,47 @@ fn pack(
         let grid = engine.grid((vectors / u64::from(positions)).div_ceil(THREADS))?;
         let order = KOrder::of(pass);
         let place = &pass.weight;
+        let element = problem.weight_dtype().size();
+        let window = pass.weight_window();
+        let from = engine.window_of("the weight", raw.size(), window.start * element..window.end * element)?;
+        let vector = 4 * packing.element_size(pass);
+        let to = engine.window_of(
+            "the packed weight",
+            packed.size(),
+            first_vector * vector..(first_vector + vectors) * vector,
+        )?;
         // The ranges are proved when a plan is made, and only a plan comes here: these all fit 32 bits.
         let pack = Pack {
-            groups: pass.groups / positions,
-            group_out: pass.group_out,
+            groups: pass.share.groups / positions,
+            group_out: pass.share.group_out,
             channels: pass.group_in,
             kernel: lines.map(|line| line.kernel),
-            first: place.first as u32,
+            first: (place.first - from.start / element) as u32,
             group_step: place.groups as u32,
             output_step: place.outputs as u32,
             input_step: place.inputs as u32,
             tap_steps: place.taps.map(|step| step as i32),
-            first_vector: first_vector as u32,
+            first_vector: (first_vector - to.start / vector) as u32,
             vectors: vectors as u32,
             grid_width: grid[0],
             channel_block: order.block,
             rows: order.rows() as u32,
             single_channels: pass.quads.map_or(0, |quads| quads.channels),
             single_step: pass.quads.map_or(0, |quads| quads.step as u32),
+            first_channel: pass.first_channel,
         };
         parameters.extend_from_slice(bytemuck::bytes_of(&pack));
-        parameters.resize(stride * (grids.len() + 1), 0);
-        grids.push(grid);
+        parameters.resize(stride * (runs.len() + 1), 0);
+        runs.push(Run { from, to, grid });
     }
-    if !grids.is_empty() {
+    if !runs.is_empty() {
         let uniform = engine.staged("wgpu-conv: packing parameters", &parameters, wgpu::BufferUsages::UNIFORM)?;
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: Some("wgpu-conv: pack weights"),
             timestamp_writes: None,
         });
         pass.set_pipeline(pipeline);
-        for (number, grid) in grids.into_iter().enumerate() {
+        for (number, Run { from, to, grid }) in runs.into_iter().enumerate() {
             let uniform = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                 buffer: &uniform,
                 offset: (number * stride) as u64,
@@ -694,7 +784,7 @@ fn pack(
             let bind_group = engine.device().create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some("wgpu-conv: pack weights"),
                 layout: &pipeline.get_bind_group_layout(0),
-                entries: &[(0, uniform), (1, raw.as_entire_binding()), (2, packed.as_entire_binding())]
+                entries: &[(0, uniform), (1, part_of(raw, &from)), (2, part_of(&packed, &to))]
                     .into_iter()
                     .chain(weight_sums.iter().map(|sums| (3, sums.as_entire_binding())))
                     .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })

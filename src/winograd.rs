@@ -6,6 +6,8 @@
 //! The transformed input is larger than the input, 2.25 times for tiles of 4×4 outputs, and so are the products; so passes are
 //! strips of the image, or as many images, as keep to a limit.
 
+use std::ops::Range;
+
 use crate::capabilities::Capabilities;
 use crate::conv::PaddingMode;
 use crate::dtype::DType;
@@ -15,6 +17,7 @@ use crate::params::Params;
 use crate::prepare::Prepare;
 use crate::ranges;
 use crate::shape::MAX_AXES;
+use crate::split::{Share, reach};
 
 /// Invocations of a workgroup of `winograd_input.wgsl` and `winograd_output.wgsl`.
 const WORKGROUP: u64 = 64;
@@ -94,9 +97,8 @@ pub(crate) struct InputTransform {
     pub lines: [Line; MAX_AXES],
     pub padding_mode: PaddingMode,
     pub steps: Steps,
-    /// First element of the pass, and all elements of the input.
-    first: u64,
-    pub length: u64,
+    /// First element of the pass.
+    pub first: u64,
 }
 
 impl InputTransform {
@@ -119,13 +121,19 @@ impl InputTransform {
     }
 
     pub fn prove(&self) -> Result<(), String> {
-        ranges::below("the number of input elements", self.length)?;
         ranges::below("the number of transformed inputs", self.numbers().saturating_add(WORKGROUP))?;
         for (line, name) in self.lines[1..].iter().zip(["row", "column"]) {
             let reach = u64::from(line.output) + ranges::TILE_MARGIN + line.before.unsigned_abs();
             ranges::below(&format!("the largest padded {name} that a tile touches"), reach)?;
         }
-        ranges::prove_steps("input", &self.steps)
+        let window = self.window();
+        ranges::below("the number of input elements of a window", window.end - window.start)
+    }
+
+    /// The stretch of the input that it reads.
+    pub fn window(&self) -> Range<u64> {
+        let sizes = self.lines.map(|line| line.input);
+        self.first..self.first.saturating_add(reach(&self.steps, self.tiles.planes, self.channels.into(), sizes))
     }
 
     /// Everything but where the input begins in its binding, and the segment. The ranges are proved: every number fits.
@@ -148,7 +156,6 @@ impl InputTransform {
             out_width: self.tiles.columns,
             plane_pixels: self.tiles.places,
             out_channels: self.channels,
-            first_output: self.first as u32,
             ..bytemuck::Zeroable::zeroed()
         }
     }
@@ -215,19 +222,25 @@ impl OutputTransform {
 /// # Errors
 /// A sentence, if the algorithm does not take one of the passes.
 pub(crate) fn passes(
-    passes: &[Lowered],
+    passes: &[Vec<Lowered>],
     outputs: u32,
     block: u32,
     capabilities: &Capabilities,
 ) -> Result<Vec<Lowered>, String> {
-    if passes.len() > 1 {
-        return Err(format!("it takes {} passes; Winograd's algorithm is for a convolution of one", passes.len()));
-    }
+    of_one(passes.len())?;
     let mut all = Vec::new();
-    for pass in passes {
+    for pass in passes.iter().flatten() {
         strips(pass, Tile::of(pass, outputs)?, block, capabilities, &mut all)?;
     }
     Ok(all)
+}
+
+/// Refuses a convolution of several passes (in how many pieces they may be).
+pub(crate) fn of_one(passes: usize) -> Result<(), String> {
+    if passes > 1 {
+        return Err(format!("it takes {passes} passes; Winograd's algorithm is for a convolution of one"));
+    }
+    Ok(())
 }
 
 fn strips(
@@ -290,8 +303,7 @@ fn strips(
                 lines: pass.lines,
                 padding_mode: pass.padding_mode,
                 steps: pass.input_steps,
-                first: u64::from(first_image) * pass.input_steps.image,
-                length: pass.input_len,
+                first: pass.first_input + u64::from(first_image) * pass.input_steps.image,
             };
             let output = OutputTransform {
                 dtype: pass.dtype,
@@ -313,11 +325,12 @@ fn strips(
                 epilogue: Epilogue::NONE,
                 input_steps: of_tiles(pass.group_in * groups),
                 output_steps: of_tiles(pass.group_out * groups),
+                first_input: 0,
                 first_output: 0,
-                same_weight: !all.is_empty(),
+                share: Share { groups: pass.share.groups * positions, ..pass.share },
+                windows: pass.windows.map(|_| u32::MAX),
                 prepare: Some(Prepare::Winograd(input)),
                 winograd: Some(output),
-                input_len: input.numbers(),
                 ..*pass
             });
         }

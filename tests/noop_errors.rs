@@ -375,21 +375,21 @@ fn limits_of_a_device() {
     check(&[
         (
             "input binding",
-            || plan("c9h9w9o1k9", &PlanOptions::default(), |l| l.max_storage_buffer_binding_size = 2900),
+            || plan("c1h27w27o1k3p1:circular", &PlanOptions::default(), |l| l.max_storage_buffer_binding_size = 2900),
             "NoKernel",
             &["input", "max_storage_buffer_binding_size", "2916", "2900"],
         ),
         (
             "output binding",
-            || plan(PLAIN, &PlanOptions::default(), |l| l.max_storage_buffer_binding_size = 1600),
-            "NoKernel",
-            &["output", "max_storage_buffer_binding_size", "1620", "1600"],
+            || plan("c1h9w9o8k1", &force(Kernel::Direct, "c4x8"), |l| l.max_storage_buffer_binding_size = 1200),
+            "Refused",
+            &["output", "4 output channels", "max_storage_buffer_binding_size", "1296", "1200"],
         ),
         (
             "weight binding",
-            || plan("c9h3w3o9k3", &force(Kernel::Tiled, "m64n64k8"), |l| l.max_storage_buffer_binding_size = 3000),
+            || plan("c9h3w3o9k3", &force(Kernel::Tiled, "m64n64k8"), |l| l.max_storage_buffer_binding_size = 1500),
             "Refused",
-            &["packed weight", "max_storage_buffer_binding_size", "4608", "3000"],
+            &["weight of 4 output channels", "max_storage_buffer_binding_size", "1536", "1500"],
         ),
         (
             "workgroup width",

@@ -31,22 +31,50 @@ pub struct RandomOptions {
     pub count: u64,
 }
 
-/// What draws run on: an engine of each device, and one of the same device that splits all it can.
+/// Bytes that engines bind at once which have to split tensors, the least first: not all problems can be split so far.
+const BINDINGS: [u64; 3] = [1 << 10, 1 << 12, 1 << 14];
+
+/// What draws run on: an engine of each device, and others of the same device that split work, and tensors, as far as they can.
 struct Runners {
     plain: Runner,
     small: Runner,
+    windows: [Runner; BINDINGS.len()],
 }
 
 impl Runners {
     fn new(engine: &Engine) -> Self {
-        let options = engine.options().clone().max_segment_macs(1).max_workspace(0);
-        let small = Engine::with_options(engine.device(), engine.queue(), options);
-        Self { plain: Runner::new(engine), small: Runner::new(&small) }
+        let runner = |options| Runner::new(&Engine::with_options(engine.device(), engine.queue(), options));
+        let options = engine.options().clone();
+        let small = runner(options.clone().max_segment_macs(1).max_workspace(0));
+        let windows = BINDINGS.map(|bytes| runner(options.clone().max_binding(bytes)));
+        Self { plain: Runner::new(engine), small, windows }
     }
 
     fn of(&self, draw: &Draw) -> &Runner {
-        if draw.small { &self.small } else { &self.plain }
+        match draw.split {
+            Split::Nothing => &self.plain,
+            Split::Work => &self.small,
+            Split::Tensors => {
+                let takes = |runner: &&Runner| !runner.units(&draw.problem).0.is_empty();
+                self.windows.iter().find(takes).unwrap_or(&self.plain)
+            }
+        }
     }
+
+    /// The engines that only draws use.
+    fn own(&self) -> impl Iterator<Item = &Engine> {
+        std::iter::once(&self.small).chain(&self.windows).map(Runner::engine)
+    }
+}
+
+/// What an engine splits though it need not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Split {
+    Nothing,
+    /// Work and workspace, as far as can be.
+    Work,
+    /// Tensors, into windows as small as can be.
+    Tensors,
 }
 
 /// One draw.
@@ -58,8 +86,7 @@ struct Draw {
     generic: bool,
     kind: DataKind,
     placement: Placement,
-    /// Work and workspace are split as far as can be.
-    small: bool,
+    split: Split,
 }
 
 fn draws() -> impl Strategy<Value = Draw> {
@@ -68,14 +95,15 @@ fn draws() -> impl Strategy<Value = Draw> {
     let problems = prop_oneof![5 => general.boxed(), 1 => three_taps().boxed()];
     let kinds = prop::sample::select(DataKind::ALL.to_vec());
     let unit = (any::<u32>(), any::<bool>());
-    (problems, unit, kinds, any::<u16>(), prop::bool::weighted(0.25)).prop_map(
-        |(problems::Case(problem), (unit, generic), kind, placement, small)| Draw {
+    let split = prop_oneof![2 => Just(Split::Nothing), 1 => Just(Split::Work), 1 => Just(Split::Tensors)];
+    (problems, unit, kinds, any::<u16>(), split).prop_map(
+        |(problems::Case(problem), (unit, generic), kind, placement, split)| Draw {
             problem,
             unit,
             generic,
             kind,
             placement: Placement::numbered(placement.into()),
-            small,
+            split,
         },
     )
 }
@@ -120,8 +148,12 @@ impl Draw {
 
     /// What it is, in words.
     fn describe(&self) -> String {
-        let small = if self.small { ", work split as far as can be" } else { "" };
-        format!("{}, {} data, output from element {}{small}", self.problem, self.kind.name(), self.placement.output)
+        let split = match self.split {
+            Split::Nothing => "",
+            Split::Work => ", work split as far as can be",
+            Split::Tensors => ", tensors split as far as can be",
+        };
+        format!("{}, {} data, output from element {}{split}", self.problem, self.kind.name(), self.placement.output)
     }
 }
 
@@ -139,7 +171,7 @@ pub fn random_on(engines: &[Engine], options: &RandomOptions, filter: &Filter, p
         if let Err(error) = run_one(session, runners, name, seed, number) {
             session.add(case(name).row(Status::Failed, format!("{error}; {}", repeat(seed, number, filter))));
         }
-        verify::bound_pipelines(runners.small.engine());
+        runners.own().for_each(verify::bound_pipelines);
     })
 }
 

@@ -84,9 +84,10 @@ impl Recipe for Matrix {
     fn passes(
         &self,
         variant: usize,
-        passes: Vec<Lowered>,
+        passes: Vec<Vec<Lowered>>,
         capabilities: &Capabilities,
     ) -> Result<Vec<Lowered>, String> {
+        let passes = passes.concat();
         let units = capabilities.matrix_units.as_ref().map_err(Clone::clone)?;
         let side = VARIANTS[variant].side;
         if !units.sides.contains(&side) {
@@ -162,8 +163,11 @@ impl Recipe for Matrix {
         let (weights, columns) = ((k * m / 4).div_ceil(threads), n.div_ceil(threads));
         let matrices = m / side * (n / side) / u64::from(parts[0] * parts[1]);
         let rounds = 2 + 2 * weights + k * (3 + 4 * columns) + k / side * 4 * (matrices + 2);
-        let length = KOrder::of(pass).length.min(u64::from(u32::MAX)) as u32;
-        Depth { length, step: tile[2], rounds, longest: u32::MAX }
+        let order = KOrder::of(pass);
+        // Beyond 32 bits both are refused.
+        let [length, run] = [order.length, u64::from(order.block).saturating_mul(pass.taps())]
+            .map(|number| number.min(u32::MAX.into()) as u32);
+        Depth { length, step: tile[2], rounds, longest: u32::MAX, run: [run, order.block] }
     }
 
     fn unit_cost(&self, pass: &Lowered, variant: usize, prices: &Prices) -> f64 {

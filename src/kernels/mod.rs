@@ -18,13 +18,14 @@ use crate::capabilities::{AdapterClass, Capabilities};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::integers::Integers;
-use crate::lowered::{self, Lowered};
+use crate::lowered::Lowered;
 use crate::matrix_units;
 use crate::params::activation_code;
 use crate::prepare::Prepare;
 use crate::problem::Problem;
 use crate::ranges;
 use crate::shader::{Constant, Source, unrolled};
+use crate::split;
 use crate::weights::Packing;
 pub(crate) use integers::{
     INTEGERS_WORKGROUP, quads_source, requantize_params, requantize_source, requantize_workgroups, window_params,
@@ -201,12 +202,12 @@ pub(crate) trait Recipe: Sync {
     fn rounding(&self, _: usize) -> Rounding {
         Rounding::Sums
     }
-    /// The passes that it runs for those of a problem.
+    /// The passes that it runs for those of a problem, each of which may be in pieces.
     ///
     /// # Errors
     /// A sentence, if it does not run them.
-    fn passes(&self, _: usize, passes: Vec<Lowered>, _: &Capabilities) -> Result<Vec<Lowered>, String> {
-        Ok(passes)
+    fn passes(&self, _: usize, passes: Vec<Vec<Lowered>>, _: &Capabilities) -> Result<Vec<Lowered>, String> {
+        Ok(passes.concat())
     }
     /// Pixels of a row that it takes at a time: it is better off where these divide the row.
     fn block(&self, _: usize) -> u32 {
@@ -276,12 +277,15 @@ impl Choice {
     /// # Errors
     /// A sentence, if it does not.
     pub fn passes(self, problem: &Problem, capabilities: &Capabilities) -> Result<Vec<Lowered>, String> {
-        self.kernel.recipe().passes(self.variant, lowered::passes(problem)?, capabilities)
+        split::passes(self, problem, capabilities)
     }
 
-    /// Bytes of workspace, which the passes use one after the other.
-    pub fn workspace(self, passes: &[Lowered]) -> u64 {
-        passes.iter().map(|pass| self.workspace_of(pass)).max().unwrap_or(0)
+    /// What this variant makes of passes, each of which may be in pieces.
+    ///
+    /// # Errors
+    /// A sentence, if it does not run them.
+    pub fn adapt(self, passes: Vec<Vec<Lowered>>, capabilities: &Capabilities) -> Result<Vec<Lowered>, String> {
+        self.kernel.recipe().passes(self.variant, passes, capabilities)
     }
 
     pub fn workspace_of(self, pass: &Lowered) -> u64 {
@@ -296,10 +300,34 @@ impl Choice {
         self.kernel.recipe().depth(pass, self.variant, checks)
     }
 
+    /// The parts in which sums are formed: at least so many, where they have so many steps.
+    ///
+    /// # Errors
+    /// A sentence, if a step takes more than the driver's loops or a window of the input allow.
+    pub fn parts(
+        self,
+        pass: &Lowered,
+        checks: Checks,
+        capabilities: &Capabilities,
+        at_least: u64,
+    ) -> Result<Vec<Part>, String> {
+        let depth = self.depth(pass, checks);
+        let rounds = capabilities.max_loop_rounds;
+        match pass.windows.filter(|_| pass.cuts_sums()) {
+            Some(_) if self.tiling(pass)?.splits > 1 => {
+                Err("its workgroups share sums, and a window of the input holds a part of the channels only".into())
+            }
+            Some(most) => depth.parts_of_windows(most, pass.group_in, rounds, at_least),
+            None => depth.parts(rounds, at_least),
+        }
+    }
+
     /// Whether the kernel takes all passes of a problem on such a device, or a sentence with numbers why not.
     pub fn supports(self, passes: &[Lowered], capabilities: &Capabilities, checks: Checks) -> Result<(), String> {
         let recipe = self.kernel.recipe();
-        let Some(first) = passes.first() else { return Ok(()) };
+        if passes.is_empty() {
+            return Ok(());
+        }
         for pass in passes {
             let taps = pass.taps();
             if !recipe.generic(self.variant) && taps > MAX_SPECIAL_TAPS {
@@ -312,11 +340,10 @@ impl Choice {
             }
             ranges::prove(pass)?;
             self.tiling(pass)?;
-            self.depth(pass, checks).parts(capabilities.max_loop_rounds, 1)?;
+            self.parts(pass, checks, capabilities, 1)?;
         }
         let limits = &capabilities.limits;
         let ([x, y], shared) = recipe.workgroup(self.variant, capabilities.subgroup_size());
-        let binding = limits.max_storage_buffer_binding_size;
         for (what, limit, required, actual) in [
             ("the workgroup's width", "max_compute_workgroup_size_x", x, limits.max_compute_workgroup_size_x),
             ("the workgroup's height", "max_compute_workgroup_size_y", y, limits.max_compute_workgroup_size_y),
@@ -336,26 +363,7 @@ impl Choice {
         ] {
             check_limit(what, limit, required.into(), actual.into())?;
         }
-        let read = match &first.prepare {
-            None => vec![("the input", first.element_size() * first.input_len)],
-            // The first pass has as much to prepare as any.
-            Some(prepare) => prepare.reads().into_iter().chain([(prepare.name(), prepare.bytes())]).collect(),
-        };
-        for (what, bytes) in read.into_iter().chain([
-            ("the output", first.output_element_size().saturating_mul(first.output_len)),
-            ("the packed weight", self.packing().bytes(passes)),
-            ("the workspace", self.workspace(passes)),
-        ]) {
-            check_limit(what, "max_storage_buffer_binding_size", bytes, binding)?;
-        }
-        let packed = self.packing().elements(passes);
-        if packed >= ranges::INDEX_LIMIT {
-            return Err(format!(
-                "the packed weight has {packed} elements; there may be less than {}",
-                ranges::INDEX_LIMIT
-            ));
-        }
-        Ok(())
+        check_limit("the packed weight", "max_buffer_size", self.packing().bytes(passes), limits.max_buffer_size)
     }
 
     /// Estimated cost of a problem in multiply-adds of one invocation: what is computed (tails included) times what each

@@ -15,7 +15,7 @@ fn problems() -> [Lowered; 4] {
 
 /// The first pass of a transposed convolution.
 fn transposed() -> Lowered {
-    lowered::passes(&"c3h9w9o5k4s2p1:transposed".parse().unwrap()).unwrap()[0]
+    crate::lowered::passes(&"c3h9w9o5k4s2p1:transposed".parse().unwrap()).unwrap()[0]
 }
 
 /// Whether the module may write the storage variable.
@@ -208,6 +208,6 @@ fn split_sums_are_covered_once() {
         assert_eq!((tiling.splits, tiling.split_length), (splits, length), "{text}");
         let sum = pass.sum_length();
         assert!(u64::from(splits * length) >= sum && u64::from((splits - 1) * length) < sum, "{text}");
-        assert_eq!(choice.workspace(&[pass]), u64::from(splits) * pass.outputs() * 4, "{text}");
+        assert_eq!(choice.workspace_of(&pass), u64::from(splits) * pass.outputs() * 4, "{text}");
     }
 }

@@ -152,7 +152,10 @@ impl Recipe for Tiled {
             Ok(tiling) if VARIANTS[variant].split => tiling.split_length.min(length),
             _ => length,
         };
-        Depth { length, step: VARIANTS[variant].tile[2], rounds, longest: u32::MAX }
+        let block = KOrder::of(pass).block;
+        // Beyond 32 bits it is refused, too.
+        let run = u64::from(block).saturating_mul(pass.taps()).min(u64::from(u32::MAX)) as u32;
+        Depth { length, step: VARIANTS[variant].tile[2], rounds, longest: u32::MAX, run: [run, block] }
     }
 
     fn unit_cost(&self, pass: &Lowered, variant: usize, prices: &Prices) -> f64 {
@@ -200,7 +203,11 @@ pub(super) fn gather_constants(
 fn split_sums(pass: &Lowered, variant: &Variant, tiling: Tiling) -> Result<Tiling, String> {
     let step = u64::from(variant.tile[2]);
     let slices = KOrder::of(pass).length.div_ceil(step).max(1);
-    let tiles = u64::from(tiling.tiles.max(1));
+    // As of the whole, so that a piece of it has the same bits.
+    let (pixels, groups, channels) = pass.whole;
+    let [tile_m, tile_n, _] = variant.tile.map(u64::from);
+    let tiles_channels = u64::from(channels).div_ceil(tile_m) * u64::from(groups);
+    let tiles = pixels.div_ceil(tile_n).saturating_mul(tiles_channels).max(1);
     let wanted = SPLIT_WORKGROUPS.div_ceil(tiles).min(MOST_SPLITS).min(slices / LEAST_SLICES).max(1);
     let length = slices.div_ceil(wanted) * step;
     // With whole slices, fewer parts may do.

@@ -1,7 +1,10 @@
 //! How a problem is divided: into tiles, and sums into parts.
 
+use std::ops::Range;
+
 use super::window::Window;
 use crate::lowered::Lowered;
+use crate::problem::greatest_common_divisor;
 use crate::ranges::{self, INDEX_LIMIT};
 
 /// A tile's output channels.
@@ -107,6 +110,8 @@ pub(crate) struct Depth {
     pub rounds: u64,
     /// Most of the length that a part may have: where rounding is kept small by parts instead of blocks within a sum.
     pub longest: u32,
+    /// The length that a few input channels take, and how many those are.
+    pub run: [u32; 2],
 }
 
 /// Rounds to spare for what a shader does once: the loops around its stores.
@@ -127,7 +132,13 @@ impl Depth {
         let length = pass.group_in.saturating_mul(pass.lines[0].kernel);
         // A loop takes one more round to find that it has ended. Twice that, for what drivers make loops of themselves: seen
         // are six rounds where a kernel has one row and one column.
-        Self { length, step: window.step(), rounds: 2 * (1 + (rows + 1) + rows * (columns + 1)), longest: u32::MAX }
+        Self {
+            length,
+            step: window.step(),
+            rounds: 2 * (1 + (rows + 1) + rows * (columns + 1)),
+            longest: u32::MAX,
+            run: [pass.lines[0].kernel, 1],
+        }
     }
 
     /// Splits into parts of at most `max_rounds` rounds, at least `min_parts` of them if there are so many steps.
@@ -157,6 +168,51 @@ impl Depth {
             begin = end;
         }
     }
+
+    /// As [`parts`](Self::parts), each within `most` of the `channels` input channels, wherever these begin with a step.
+    ///
+    /// # Errors
+    /// A sentence, if a step takes more channels, or more rounds.
+    pub fn parts_of_windows(
+        &self,
+        most: u32,
+        channels: u32,
+        max_rounds: u64,
+        min_parts: u64,
+    ) -> Result<Vec<Part>, String> {
+        let [length, of_run] = self.run.map(u64::from);
+        // Windows begin where a step and a run of channels do.
+        let common = length * u64::from(self.step) / greatest_common_divisor(self.run[0], self.step).max(1) as u64;
+        let of_common = common / length.max(1) * of_run;
+        let most_runs = u64::from(most) / of_common.max(1);
+        if most_runs == 0 {
+            return Err(format!(
+                "it takes {of_common} input channels at a time, and a window of the input holds {most} of {channels}"
+            ));
+        }
+        let all = u64::from(self.length).div_ceil(common).max(1);
+        let windows = all.div_ceil(most_runs);
+        let of_window = all.div_ceil(windows) * common;
+        let mut parts = Vec::new();
+        let mut begin = 0;
+        while begin < u64::from(self.length) {
+            let end = (begin + of_window).min(self.length.into());
+            let own = Self { length: (end - begin) as u32, ..*self };
+            let inner = own.parts(max_rounds, min_parts.div_ceil(windows))?;
+            let from = begin as u32;
+            parts.extend(inner.into_iter().map(|part| Part { begin: from + part.begin, end: from + part.end }));
+            begin = end;
+        }
+        Ok(parts)
+    }
+
+    /// The input channels, of so many, that a part takes.
+    pub fn channels(&self, part: &Part, all: u32) -> Range<u32> {
+        let [length, of_run] = self.run.map(|number| u64::from(number.max(1)));
+        let end = u64::from(part.end).div_ceil(length) * of_run;
+        let begin = u64::from(part.begin) / length * of_run;
+        begin.min(all.into()) as u32..end.min(all.into()) as u32
+    }
 }
 
 #[cfg(test)]
@@ -165,7 +221,7 @@ mod tests {
 
     #[test]
     fn sums_split_into_whole_steps_that_cover_them() {
-        let depth = Depth { length: 1000, step: 16, rounds: 40, longest: u32::MAX };
+        let depth = Depth { length: 1000, step: 16, rounds: 40, longest: u32::MAX, run: [9, 1] };
         assert_eq!(depth.parts(u64::MAX, 1).unwrap(), [Part { begin: 0, end: 1000 }]);
         for (max_rounds, min_parts, count) in [(ROUNDS_TO_SPARE + 400, 1, 7), (u64::MAX, 5, 5), (u64::MAX, 1000, 63)] {
             let parts = depth.parts(max_rounds, min_parts).unwrap();

@@ -9,6 +9,7 @@ use crate::accuracy::Rounding;
 use crate::capabilities::Capabilities;
 use crate::error::Result;
 use crate::lowered::Lowered;
+use crate::prepare::Prepare;
 use crate::shader::Source;
 use crate::weights::Packing;
 use crate::winograd::{self, InputTransform};
@@ -67,7 +68,7 @@ impl Recipe for Winograd {
     fn passes(
         &self,
         variant: usize,
-        passes: Vec<Lowered>,
+        passes: Vec<Vec<Lowered>>,
         capabilities: &Capabilities,
     ) -> Result<Vec<Lowered>, String> {
         let Choice { kernel, variant: inner } = VARIANTS[variant].inner();
@@ -114,7 +115,8 @@ impl Recipe for Winograd {
     }
 
     fn other_cost(&self, pass: &Lowered, _: usize, prices: &Prices) -> f64 {
-        let numbers = (pass.input_len + pass.outputs()) as f64;
+        let inputs = pass.prepare.as_ref().map_or(0, Prepare::bytes) / 4;
+        let numbers = (inputs + pass.outputs()) as f64;
         2.0 * prices.pass + numbers * prices.transform
     }
 }

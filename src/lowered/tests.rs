@@ -90,11 +90,11 @@ fn samples_of_a_batch_are_a_few_images_at_a_time() {
         let all = lower(&format!("n{batch}c1h1024w1024o2k3p1:deform"));
         assert_eq!(all.iter().map(|pass| pass.batch).collect::<Vec<_>>(), images);
         let mut first = 0;
-        for (number, pass) in all.iter().enumerate() {
+        for pass in &all {
             let Some(Prepare::Sample(sampling)) = pass.prepare else { panic!("it is deformable") };
             assert_eq!((sampling.first_image, sampling.images), (first, pass.batch));
-            assert_eq!((pass.first_output, pass.same_weight), (u64::from(first) << 21, number > 0));
-            assert_eq!((pass.input_len, pass.sum_length()), ((u64::from(pass.batch) * 9) << 20, 9));
+            assert_eq!((pass.first_output, pass.weight), (u64::from(first) << 21, all[0].weight));
+            assert_eq!((sampling.samples(), pass.sum_length()), ((u64::from(pass.batch) * 9) << 20, 9));
             first += pass.batch;
         }
     }
