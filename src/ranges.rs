@@ -35,6 +35,9 @@ pub(crate) fn prove(pass: &Lowered) -> Result<(), String> {
     if let Some(prepare) = &pass.prepare {
         prepare.prove()?;
     }
+    let channels = |of_group: u32| u64::from(pass.groups) * u64::from(of_group);
+    below("the number of output channels", channels(pass.group_out))?;
+    below("the number of input channels", channels(pass.group_in))?;
     let length = |window: Range<u64>| window.end - window.start;
     // With fewer channels in a window, each of its parts is a smaller one.
     let channels = pass.windows.unwrap_or(u32::MAX).min(pass.group_in);
@@ -64,6 +67,7 @@ pub(crate) fn prove(pass: &Lowered) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::lowered::tests::one;
+    use crate::split::Share;
 
     fn refusal(text: &str) -> String {
         prove(&one(text)).unwrap_err()
@@ -90,6 +94,7 @@ mod tests {
     fn with(change: impl FnOnce(&mut Lowered)) -> Result<(), String> {
         let mut pass = one("n2c4z3h5w6o8k3p1g2");
         change(&mut pass);
+        pass.share = Share::all(pass.groups, pass.group_out);
         prove(&pass)
     }
 
@@ -112,7 +117,7 @@ mod tests {
             ("groups of the weight", |pass| pass.weight.groups = WIDE),
             ("outputs of the weight", |pass| pass.weight.outputs = WIDE),
             ("inputs of the weight", |pass| pass.weight.inputs = WIDE),
-            ("taps backwards", |pass| pass.weight.taps[2] = -(WIDE as i64)),
+            ("taps backwards", |pass| (pass.weight.first, pass.weight.taps[2]) = (4 * WIDE, -(WIDE as i64))),
         ];
         for (name, change) in once {
             assert!(with(change).is_err(), "{name}");
