@@ -215,7 +215,9 @@ impl Plan {
             let depth = choice.depth(pass, checks);
             let mut segments = segments(&plan.engine, &tiling, &parts, segments_left)?;
             for segment in &mut segments {
-                let channels = depth.channels(&segment.part, pass.group_in);
+                // Workgroups that share sums have parts of their own of all channels.
+                let all = 0..pass.group_in;
+                let channels = if pass.cuts_sums() { depth.channels(&segment.part, pass.group_in) } else { all };
                 segment.channels = [channels.start, channels.end];
             }
             segments_left -= segments.len() as u64;

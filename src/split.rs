@@ -354,17 +354,13 @@ pub(crate) fn passes(choice: Choice, problem: &Problem, capabilities: &Capabilit
     let fits = |elements: u64, bytes: u64| elements < INDEX_LIMIT && bytes <= binding;
     let too_large = tensors.iter().find(|&&(_, elements, size)| !fits(elements, elements.saturating_mul(size)));
     let parts = phases.iter().any(|parts| parts.len() > 1);
-    let mut whole = None;
     if too_large.is_none() && !parts {
         let passes = finish(&phases)?;
         let packed = choice.packing().bytes(&passes);
-        let own = |pass: &Lowered| pass.prepare.as_ref().map_or(0, Prepare::bytes).max(choice.sums_bytes(pass));
+        let own =
+            |pass: &Lowered| pass.prepare.as_ref().map_or(0, Prepare::bytes).max(choice.sums_bytes(pass, capabilities));
         if packed <= binding && passes.iter().all(|pass| own(pass) <= binding) {
-            let at_ease = |pass: &Lowered| choice.likely_sums_bytes(pass, capabilities) <= binding;
-            if passes.iter().all(at_ease) {
-                return Ok(passes);
-            }
-            whole = Some(passes);
+            return Ok(passes);
         }
     }
     // Windows that are a part of a binding first: those that lie side by side in one buffer (input, output and residual) can
@@ -382,7 +378,7 @@ pub(crate) fn passes(choice: Choice, problem: &Problem, capabilities: &Capabilit
             Err(sentence) => refusal = sentence,
         }
     }
-    found.or(whole).ok_or(refusal)
+    found.ok_or(refusal)
 }
 
 /// The caller's tensors but for the weight: name, elements, bytes of an element.
@@ -537,7 +533,7 @@ impl Splitter<'_> {
         }
         // Winograd's algorithm goes by strips that keep its own buffers small.
         if self.choice.kernel != Kernel::Winograd {
-            let sums = self.choice.likely_sums_bytes(&finished, self.capabilities);
+            let sums = self.choice.sums_bytes(&finished, self.capabilities);
             add("the workspace", sums / 4, 4, of_sums);
         }
         needs
@@ -588,20 +584,15 @@ impl Splitter<'_> {
 }
 
 impl Choice {
-    /// Bytes of sums that a pass leaves in the workspace, of which this is certain.
-    pub fn sums_bytes(self, pass: &Lowered) -> u64 {
+    /// Bytes of sums that a pass may leave in the workspace; those of 16-bit tensors, which go there where they have parts,
+    /// count always.
+    fn sums_bytes(self, pass: &Lowered, capabilities: &Capabilities) -> u64 {
         let of_windows = if pass.quads.is_some() { windows(pass).saturating_mul(4) } else { 0 };
-        self.workspace_of(pass).saturating_add(of_windows)
-    }
-
-    /// The same with the sums of 16-bit tensors, which go there if they have parts or outputs share words.
-    pub fn likely_sums_bytes(self, pass: &Lowered, capabilities: &Capabilities) -> u64 {
         let of_outputs = match Storage::of(pass.dtype, capabilities.shader_f16) {
-            Storage::Words => 0,
             storage if storage.needs_workspace(true) => pass.outputs().saturating_mul(4),
             _ => 0,
         };
-        self.sums_bytes(pass).saturating_add(of_outputs.saturating_sub(self.workspace_of(pass)))
+        self.workspace_of(pass).max(of_outputs).saturating_add(of_windows)
     }
 }
 

@@ -27,8 +27,8 @@ fn limited(gpu: &gpu::Gpu, bytes: u64) -> Engine {
 /// Problems, bytes that may be bound, and what the plan of variant generic-c1x4 says of its windows.
 const SPLIT: [(&str, u64, &str); 23] = [
     // Images.
-    ("n9c5h9w8o6k3p1+residual+relu", 4096, "9 of the input, 9 of the output, 1 of the weight"),
-    ("n9c4h20w20o4k3p1+residual+prelu_each", 16384, "9 of the input, 9 of the output"),
+    ("n9c5h9w8o6k3p1+residual+relu", 4096, "5 of the input, 5 of the output, 1 of the weight"),
+    ("n9c4h20w20o4k3p1+residual+prelu_each", 16384, "5 of the input, 5 of the output"),
     // Groups.
     ("n2c8h9w20o16k3p1g4+residual+prelu", 4096, "8 of the input, 8 of the output"),
     // Output channels.
@@ -61,16 +61,20 @@ const SPLIT: [(&str, u64, &str); 23] = [
     ("n1c2h9w8o40k3p1:deform", 8192, "1 of the input"),
 ];
 
-/// Units for a problem: one that takes all of them, another in turn, and one of Winograd's algorithm where one is there.
+/// Units for a problem: one that takes all of them, another in turn, and what is rare.
 fn units_of(runner: &Runner, problem: &Problem, turn: usize) -> Vec<Unit> {
     let (units, _) = runner.units(problem);
     let first = units.iter().position(|unit| unit.variant == "generic-c1x4" && unit.checks == Checks::Trusted);
     let first = first.unwrap_or_else(|| panic!("{problem}: every problem can be split for that variant"));
     let in_turn = [first, turn * 7 + 1].map(|number| units[number % units.len()]);
-    // Few problems are split for Winograd's algorithm, whose weights are large.
-    let of_winograd: Vec<Unit> = units.into_iter().filter(|unit| unit.kernel == Kernel::Winograd).collect();
-    let one = of_winograd.get(turn % of_winograd.len().max(1)).copied();
-    in_turn.into_iter().chain(one).collect()
+    // Few problems are split for Winograd's algorithm, whose weights are large, and for variants that share sums.
+    let others = |admits: fn(&Unit) -> bool| {
+        let units: Vec<Unit> = units.iter().copied().filter(admits).collect();
+        units.get(turn % units.len().max(1)).copied()
+    };
+    let winograd = others(|unit| unit.kernel == Kernel::Winograd);
+    let sharing = others(|unit| unit.variant.starts_with("split")).filter(|_| turn % 3 == 1);
+    in_turn.into_iter().chain(winograd).chain(sharing).collect()
 }
 
 #[test]
@@ -252,9 +256,10 @@ fn large_problems_run() {
     let binding = engine.capabilities().limits.max_storage_buffer_binding_size;
     println!("a binding has {binding} bytes");
     for text in [
-        // 300 MiB of input, in many channels.
+        // 300 MiB of input, in many channels; 2^26 pixels, more workgroups than a dimension of a grid has.
         "c75h1024w1024o1k1",
-        // More output channels, images and workgroups than a dimension of a grid has.
+        "c1h8192w8192o1k1",
+        // More output channels, and more images, than that.
         "c8h4w4o70000k1",
         "n100000c3h4w4o4k3p1",
         // A line, and a kernel as large as an image.
@@ -279,8 +284,6 @@ fn the_largest_problems_run() {
     let Some(gpu) = gpu::open_own() else { return };
     let most = gpu.engine().capabilities().limits.max_buffer_size;
     for text in [
-        // 2^26 pixels.
-        "c1h8192w8192o1k1",
         // 300 MiB of input in images, of output, of weight.
         "n300c4h256w256o4k3p1",
         "c1h1024w1024o75k1",
