@@ -34,9 +34,9 @@ impl Taps {
 const MAX_TAPS: u64 = 49;
 /// Most input values that a block may need: what is unrolled has to be compiled.
 const MAX_LOADS: u64 = 160;
-/// Most positions that a window may have, those included that nobody needs: each is unrolled, and long strides make many. (With
+/// Most positions of a window for each that is needed: all are unrolled, and long strides make many that nobody needs. (With
 /// stride 169 a plan took minutes.)
-const MAX_POSITIONS: u64 = 2048;
+const MAX_POSITIONS: u64 = 16;
 /// Most loads of several channels of a 1×1 kernel: 128 made AMD's compiler spill scalar registers.
 const MAX_CHANNEL_LOADS: u64 = 112;
 /// Most input values that are needed in registers at a time.
@@ -168,7 +168,8 @@ impl Window {
 
     /// Whether what is unrolled is short enough to be compiled.
     fn is_small(&self) -> bool {
-        self.loads() <= MAX_LOADS && self.size[0].saturating_mul(self.size[1]) <= MAX_POSITIONS
+        let positions = self.size[0].saturating_mul(self.size[1]);
+        self.loads() <= MAX_LOADS && positions <= MAX_POSITIONS * self.loads()
     }
 
     /// Taps of a block.
