@@ -34,7 +34,10 @@ impl Taps {
 const MAX_TAPS: u64 = 49;
 /// Most input values that a block may need: what is unrolled has to be compiled.
 const MAX_LOADS: u64 = 160;
-/// The same of several channels of a 1×1 kernel: 128 made AMD's compiler spill scalar registers.
+/// Most positions of a window for each that is needed: all are unrolled, and long strides make many that nobody needs. (With
+/// stride 169 a plan took minutes.)
+const MAX_POSITIONS: u64 = 16;
+/// Most loads of several channels of a 1×1 kernel: 128 made AMD's compiler spill scalar registers.
 const MAX_CHANNEL_LOADS: u64 = 112;
 /// Most input values that are needed in registers at a time.
 const MAX_LIVE: u64 = 64;
@@ -63,7 +66,7 @@ impl Window {
         let fitting = |taps: [u64; 2], most_live: u64, most_taps: u64| {
             most.strips(pixels[1])
                 .map(|strip| Self::new(pass, pixels, taps, strip))
-                .find(|window| window.taps() <= most_taps && window.loads() <= MAX_LOADS && window.live <= most_live)
+                .find(|window| window.taps() <= most_taps && window.is_small() && window.live <= most_live)
         };
         let (most_live, most_taps) = match most {
             Taps::One => return Self::one_tap(pixels),
@@ -161,6 +164,12 @@ impl Window {
     /// Input values that a block of taps needs.
     pub fn loads(&self) -> u64 {
         self.needed[0].saturating_mul(self.needed[1])
+    }
+
+    /// Whether what is unrolled is short enough to be compiled.
+    fn is_small(&self) -> bool {
+        let positions = self.size[0].saturating_mul(self.size[1]);
+        self.loads() <= MAX_LOADS && positions <= MAX_POSITIONS * self.loads()
     }
 
     /// Taps of a block.
