@@ -499,8 +499,10 @@ impl<'a> Placed<'a> {
     fn within(&self, view: &View) -> Self {
         let start = self.bytes.start;
         let bytes = match &view.window {
-            Some(window) => start + window.start * self.dtype.size()..start + window.end * self.dtype.size(),
-            None => self.bytes.clone(),
+            Some(window) if !self.bytes.is_empty() => {
+                start + window.start * self.dtype.size()..start + window.end * self.dtype.size()
+            }
+            _ => self.bytes.clone(),
         };
         Self { bytes, ..self.clone() }
     }
