@@ -354,13 +354,19 @@ pub(crate) fn passes(choice: Choice, problem: &Problem, capabilities: &Capabilit
     let fits = |elements: u64, bytes: u64| elements < INDEX_LIMIT && bytes <= binding;
     let too_large = tensors.iter().find(|&&(_, elements, size)| !fits(elements, elements.saturating_mul(size)));
     let parts = phases.iter().any(|parts| parts.len() > 1);
+    // As good as nothing else where a tensor fits a binding, but not from every place.
+    let mut whole = None;
     if too_large.is_none() && !parts {
         let passes = finish(&phases)?;
         let packed = choice.packing().bytes(&passes);
         let own =
             |pass: &Lowered| pass.prepare.as_ref().map_or(0, Prepare::bytes).max(choice.sums_bytes(pass, capabilities));
         if packed <= binding && passes.iter().all(|pass| own(pass) <= binding) {
-            return Ok(passes);
+            let room = Room::of(capabilities, 1);
+            if tensors.iter().all(|&(_, elements, size)| room.holds(elements, size)) {
+                return Ok(passes);
+            }
+            whole = Some(passes);
         }
     }
     // Windows that are a part of a binding first: those that lie side by side in one buffer (input, output and residual) can
@@ -378,7 +384,7 @@ pub(crate) fn passes(choice: Choice, problem: &Problem, capabilities: &Capabilit
             Err(sentence) => refusal = sentence,
         }
     }
-    found.ok_or(refusal)
+    whole.or(found).ok_or(refusal)
 }
 
 /// The caller's tensors but for the weight: name, elements, bytes of an element.
