@@ -5,9 +5,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use wgpu_conv::{
-    Buffers, Checks, Engine, Kernel, PlanOptions, Problem, Tensors, WeightData, reference, wgpu,
-};
+use wgpu_conv::{Buffers, Checks, Engine, Kernel, PlanOptions, Problem, Tensors, WeightData, reference, wgpu};
 use wgpu_conv_check::runner::judge;
 use wgpu_conv_check::{DataKind, Placement, ProblemData, Runner, Unit};
 
