@@ -72,7 +72,7 @@ fn units_of(runner: &Runner, problem: &Problem, turn: usize) -> Vec<Unit> {
     };
     let winograd = others(|unit| unit.kernel == Kernel::Winograd);
     let sharing = others(|unit| unit.variant.starts_with("split")).filter(|_| turn % 3 == 1);
-    let matrix = others(|unit| unit.kernel == Kernel::Matrix).filter(|_| turn % 5 == 0);
+    let matrix = others(|unit| unit.kernel == Kernel::Matrix).filter(|_| turn.is_multiple_of(5));
     in_turn.into_iter().chain(winograd).chain(sharing).chain(matrix).collect()
 }
 
