@@ -130,11 +130,7 @@ fn test_numbers(side: usize) -> [Vec<f32>; 3] {
 /// Runs a module that multiplies the test's matrices, and compares.
 fn test(device: &wgpu::Device, queue: &wgpu::Queue, lost: &Lost, side: u32, source: &str) -> Result<(), String> {
     let [a, b, expected] = test_numbers(side as usize);
-    // In browsers, where nobody can wait, no adapter has any.
-    #[cfg(target_family = "wasm")]
-    let result: Result<Vec<f32>> = Err(Error::Internal(format!("nobody can wait for {device:?}")));
-    #[cfg(not(target_family = "wasm"))]
-    let result = pollster::block_on(run_test(device, queue, lost, &[&a[..], &b], expected.len(), source));
+    let result = wait_for(run_test(device, queue, lost, &[&a[..], &b], expected.len(), source));
     let actual = result.map_err(|error| format!("the test of matrices of {side}×{side} did not run: {error}"))?;
     let wrong = expected.iter().zip(&actual).filter(|(expected, actual)| expected != actual).count();
     match expected.iter().zip(&actual).position(|(expected, actual)| expected != actual) {
@@ -148,6 +144,17 @@ fn test(device: &wgpu::Device, queue: &wgpu::Queue, lost: &Lost, side: u32, sour
             expected[first]
         )),
     }
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn wait_for<T>(result: impl Future<Output = Result<T>>) -> Result<T> {
+    pollster::block_on(result)
+}
+
+/// In browsers nobody can wait, and no adapter has matrix units.
+#[cfg(target_family = "wasm")]
+fn wait_for<T>(_: impl Future<Output = Result<T>>) -> Result<T> {
+    Err(Error::Internal("in browsers nobody can wait for a GPU".into()))
 }
 
 async fn run_test(
