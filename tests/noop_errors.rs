@@ -447,11 +447,11 @@ fn limits_of_a_device() {
             || {
                 let options = EngineOptions::default().max_segment_macs(1);
                 engine_with(options, |_| {})
-                    .plan_blocking(&problem("c1h1048576w1o32k3p1"), &force(Kernel::Direct, "c4x8"))
+                    .plan_blocking(&problem("c1h1000000w1o32k3p1"), &force(Kernel::Direct, "c4x8"))
                     .map(drop)
             },
             "TooLarge",
-            &["131072 tiles", "65536", "max_segment_macs", "1"],
+            &["125000 tiles", "65536", "max_segment_macs", "1"],
         ),
     ]);
 }
