@@ -232,8 +232,8 @@ fn verdicts_can_be_other_than_all() {
     assert_eq!(verdict(Kernel::Tiled, &many_taps), format!("{generic} of {all}"));
     let both = [few, many_taps].concat();
     assert_eq!(verdict(Kernel::Tiled, &both), format!("{generic} of {all}, and {} for some sizes", all - generic));
-    // Beyond the limits of the device nothing is.
-    let large = made(&[["n64c64h512w512o64k3", ""]]);
+    // A plane that is larger than a binding, and that joins its end to its beginning, is in no piece.
+    let large = made(&[["c1h20000w20000o1k3p1", ":circular"]]);
     assert_eq!(verdict(Kernel::Tiled, &large), "–");
     // A transposed convolution has no such padding mode.
     assert!(problems(&[["c5h9w7o6k3p1", ":transposed"]], ":reflect").is_none());
