@@ -1,7 +1,6 @@
 //! Host side of `shaders/matrix.wgsl`.
 
-use super::tiled::gather_constants;
-use super::{Build, Checks, Depth, Prices, Products, Recipe, TileChannels, Tiling};
+use super::{Build, Checks, Depth, Prices, Products, Recipe, TileChannels, Tiling, gather};
 use crate::accuracy::Rounding;
 use crate::capabilities::Capabilities;
 use crate::dtype::DType;
@@ -47,18 +46,6 @@ impl Variant {
 
     const fn threads(&self, subgroup_size: u32) -> u32 {
         self.parts() * subgroup_size
-    }
-
-    /// Whether a block or a slice may reach beyond the last channel.
-    fn is_ragged(&self, pass: &Lowered) -> bool {
-        let order = KOrder::of(pass);
-        !pass.group_in.is_multiple_of(order.block) || !order.length.is_multiple_of(self.tile[2].into())
-    }
-
-    /// Invocations that share the gathering of a column.
-    fn phases(&self, pass: &Lowered, threads: u32) -> u32 {
-        let phases = threads / self.tile[1];
-        if phases > 1 && KOrder::of(pass).block >= 4 * phases && !self.is_ragged(pass) { phases } else { 1 }
     }
 }
 
@@ -113,8 +100,7 @@ impl Recipe for Matrix {
         let variant = &VARIANTS[variant];
         let Variant { side, tile, parts, buffers, .. } = *variant;
         let threads = variant.threads(build.subgroup_size);
-        let mut constants =
-            gather_constants(pass, tile, variant.phases(pass, threads), false, variant.is_ragged(pass), build.partial);
+        let mut constants = gather::constants(pass, tile, threads, false, build.partial);
         constants.extend([
             ("SIDE", side.into()),
             ("PARTS_M", parts[0].into()),

@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod direct;
+mod gather;
 mod integers;
 mod matrix;
 mod prices;

@@ -1,7 +1,7 @@
 //! Host side of `shaders/tiled.wgsl`.
 
-use super::{Build, Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, sum_block};
-use crate::lowered::{Lowered, Steps};
+use super::{Build, Checks, Depth, Prices, Recipe, TileChannels, Tiling, gather, is_generic, sum_block};
+use crate::lowered::Lowered;
 use crate::ranges::INDEX_LIMIT;
 use crate::shader::Constant;
 use crate::weights::{KOrder, Packing};
@@ -22,21 +22,6 @@ struct Variant {
 impl Variant {
     const fn threads(&self) -> u32 {
         (self.tile[0] / self.thread[0]) * (self.tile[1] / self.thread[1])
-    }
-
-    /// Invocations that share the gathering of a column: they take parts of a channel block, which none may overrun.
-    fn phases(&self, pass: &Lowered) -> u32 {
-        let phases = self.threads() / self.tile[1];
-        let block = KOrder::of(pass).block;
-        if phases > 1 && !is_generic(self.name) && block >= 4 * phases && !self.is_ragged(pass) { phases } else { 1 }
-    }
-
-    /// Whether a block or a slice may reach beyond the last channel.
-    fn is_ragged(&self, pass: &Lowered) -> bool {
-        let order = KOrder::of(pass);
-        is_generic(self.name)
-            || !pass.group_in.is_multiple_of(order.block)
-            || !order.length.is_multiple_of(self.tile[2].into())
     }
 }
 
@@ -96,8 +81,7 @@ impl Recipe for Tiled {
         let Variant { name, tile, thread, buffers, split } = *variant;
         let generic = is_generic(name);
         let sum_slices = sum_block(pass, generic).map_or(0, |products| products as u32 / tile[2]);
-        let mut constants =
-            gather_constants(pass, tile, variant.phases(pass), generic, variant.is_ragged(pass), build.partial);
+        let mut constants = gather::constants(pass, tile, variant.threads(), generic, build.partial);
         constants.extend([
             ("THREAD_M", thread[0].into()),
             ("THREAD_N", thread[1].into()),
@@ -170,32 +154,6 @@ impl Recipe for Tiled {
         let slices = (k / tile_k).ceil() * tile_k / k;
         slices * (1.0 + (prices.shared * (m + n) + gathered) / (m * n))
     }
-}
-
-/// The constants of a tile and of `shaders/gather.wgsl`, with so many invocations that share the gathering of a column; `ragged` if
-/// a block or a slice may reach beyond the last channel.
-pub(super) fn gather_constants(
-    pass: &Lowered,
-    tile: [u32; 3],
-    phases: u32,
-    generic: bool,
-    ragged: bool,
-    partial: bool,
-) -> Vec<Constant> {
-    let plain = pass.lines.iter().all(|line| line.is_plain()) && !pass.is_deep();
-    let follow = |steps: &Steps| steps.axes[1] == u64::from(pass.lines[2].output) * steps.axes[2];
-    vec![
-        ("TILE_M", tile[0].into()),
-        ("TILE_N", tile[1].into()),
-        ("TILE_K", tile[2].into()),
-        ("PHASES", phases.into()),
-        ("CHANNEL_BLOCK", if generic { 1 } else { KOrder::of(pass).block }.into()),
-        ("KERNEL_D", if generic { 1 } else { pass.lines[0].kernel }.into()),
-        ("PADDED", (pass.is_padded() || generic).into()),
-        ("POINTWISE", (plain && follow(&pass.input_steps) && !generic).into()),
-        ("OUTPUT_LINEAR", (partial || follow(&pass.output_steps) && !generic).into()),
-        ("RAGGED", ragged.into()),
-    ]
 }
 
 /// Gives each tile's sums to as many workgroups as it takes to keep a large GPU busy, whole slices to each. Where there is
