@@ -1,23 +1,16 @@
 //! The built-in table of problems on every variant of every kernel, in both modes, with integers: the result must be
 //! exact where the activation allows it, guard zones untouched, every output written, a second run the same to the bit.
 //!
-//! What runs here is limited by what software adapters need to compile, a second or so for a pipeline. Sizes and channels
-//! are no part of a pipeline, so the problems of the table fall into configurations that share one:
-//! - the generic variants run every problem in both modes;
-//! - configurations of very many problems run on every variant in both modes;
-//! - those of many problems run on every third variant, in checked mode on every fourth;
-//! - each other configuration runs on one variant of each kernel, in turn; in checked mode a fifth of them does.
-//!
-//! The program's `wgpu-conv verify` runs all of it, every problem on every variant in both modes.
+//! What runs here is limited by what software adapters need to compile, a second or so for a pipeline: the generic variants
+//! run every problem in both modes, the others as `Extent::Tests` says. The program's `wgpu-conv verify` runs more, with
+//! `--all` everything.
 
 #[path = "common/gpu.rs"]
 mod gpu;
 
-use std::collections::HashMap;
-
 use wgpu_conv::{Capabilities, Checks, Kernel, Problem, Result, select, shader_source};
 use wgpu_conv_check::runner::judge;
-use wgpu_conv_check::{DataKind, Placement, ProblemData, Runner, Unit, table, verify};
+use wgpu_conv_check::{Coverage, DataKind, Extent, Placement, ProblemData, Runner, Unit, table, verify};
 
 /// A problem of the table.
 struct Case {
@@ -25,83 +18,35 @@ struct Case {
     index: usize,
     name: String,
     problem: Problem,
-    /// Number of its configuration; none if only the generic variants take it.
-    configuration: Option<usize>,
 }
 
-/// The table, and how many problems each configuration has.
+/// The table, and what of it runs here.
 struct Cases {
     cases: Vec<Case>,
-    sharing: Vec<usize>,
+    coverage: Coverage,
 }
-
-/// Configurations with as many problems run on every variant, in both modes.
-const MOST: usize = 20;
-/// Configurations with as many problems run on every third variant, in checked mode on fewer.
-const MANY: usize = 7;
-
-/// Problems with more groups run on some variants only.
-const MANY_GROUPS: u32 = 10_000;
 
 impl Cases {
     fn new() -> Self {
-        let mut numbers = HashMap::new();
-        let mut sharing = Vec::new();
-        let mut cases = Vec::new();
-        for (index, entry) in table::entries().into_iter().enumerate() {
-            let problem = entry.parse().unwrap_or_else(|error| panic!("{}: {error}", entry.problem));
-            let configuration = shaders(&problem).map(|shaders| {
-                let number = *numbers.entry(shaders).or_insert(sharing.len());
-                sharing.resize(sharing.len().max(number + 1), 0);
-                sharing[number] += 1;
-                number
-            });
-            cases.push(Case { index, name: entry.name, problem, configuration });
-        }
-        Self { cases, sharing }
+        let entries = table::entries().into_iter().enumerate();
+        let cases: Vec<Case> = entries
+            .map(|(index, entry)| {
+                let problem = entry.parse().unwrap_or_else(|error| panic!("{}: {error}", entry.problem));
+                Case { index, name: entry.name, problem }
+            })
+            .collect();
+        let coverage = Coverage::new(cases.iter().map(|case| Some(&case.problem)), Extent::Tests);
+        Self { cases, coverage }
+    }
+
+    fn configuration(&self, case: &Case) -> Option<usize> {
+        self.coverage.configuration(case.index)
     }
 
     /// Whether the case runs on this unit.
     fn runs(&self, case: &Case, unit: &Unit) -> bool {
-        if unit.variant.starts_with("generic") {
-            return true;
-        }
-        let Some(number) = case.configuration else { return false };
-        let variants = unit.kernel.variants();
-        let place =
-            variants.iter().position(|&variant| variant == unit.variant).expect("it is a variant of its kernel");
-        // The two modes take turns that differ.
-        let place = place + usize::from(unit.checks == Checks::Checked);
-        // Three programs each, and `winograd.rs` runs it on random problems.
-        if unit.kernel == Kernel::Winograd {
-            return (case.index + place).is_multiple_of(4);
-        }
-        // One of so many variants, in turn.
-        let sharing = self.sharing[number];
-        let special = variants.iter().filter(|variant| !variant.starts_with("generic")).count();
-        let one_of = match unit.checks {
-            // Each of so many groups fills a tile of its own, nearly all of it with tails: minutes on a slow adapter.
-            _ if case.problem.groups() > MANY_GROUPS => 4,
-            _ if sharing >= MOST => 1,
-            Checks::Trusted if sharing >= MANY => 3,
-            Checks::Checked if sharing >= MANY => 4,
-            Checks::Trusted => special,
-            Checks::Checked => 5 * special + 1,
-        };
-        (number + place).is_multiple_of(one_of)
+        self.coverage.runs(case.index, &case.problem, unit)
     }
-}
-
-/// The shaders of any one specialised variant tell configurations apart; a transposed convolution has several. None if only
-/// the generic variants take the problem.
-fn shaders(problem: &Problem) -> Option<Vec<String>> {
-    // But for what depends on sizes: whether an edge cuts a block. (`edges_cut_no_block` runs those.)
-    let shader = |part| {
-        let source = shader_source(problem, Kernel::Direct, Some("c4x8"), part).ok()?;
-        Some(source.replace("const INSIDE: bool = true;", "const INSIDE: bool = false;"))
-    };
-    let all: Vec<String> = (0..).map_while(shader).collect();
-    (!all.is_empty()).then_some(all)
 }
 
 /// Runs every `PARTS`-th configuration, from number `part` on, on a device of its own.
@@ -110,10 +55,10 @@ fn run_part(part: usize) {
     let runner = Runner::new(gpu.engine());
     let cases = Cases::new();
     let (mut failures, mut runs) = (Vec::new(), 0);
-    for case in cases.cases.iter().filter(|case| case.configuration.unwrap_or(case.index) % PARTS == part) {
+    for case in cases.cases.iter().filter(|case| cases.configuration(case).unwrap_or(case.index) % PARTS == part) {
         let (mut units, refusals) = runner.units(&case.problem);
         let may = |unit: &Unit| {
-            !unit.takes_everything() || case.configuration.is_none() && !unit.variant.starts_with("generic")
+            !unit.takes_everything() || cases.configuration(case).is_none() && !unit.variant.starts_with("generic")
         };
         assert!(refusals.iter().all(|refusal| may(&refusal.unit)), "{} {}: {refusals:?}", case.name, case.problem);
         units.retain(|unit| cases.runs(case, unit));
@@ -244,7 +189,7 @@ fn every_variant_runs_many_problems() {
         let number = count(&unit);
         assert!(number >= least, "{} {} {}: {number} problems", unit.kernel, unit.variant, unit.checks);
     }
-    for case in cases.cases.iter().filter(|case| case.configuration.is_some()) {
+    for case in cases.cases.iter().filter(|case| cases.configuration(case).is_some()) {
         for &kernel in Kernel::ALL.iter().filter(|&&kernel| ![Kernel::Winograd, Kernel::Matrix].contains(&kernel)) {
             let special = |unit: &Unit| unit.kernel == kernel && !unit.variant.starts_with("generic");
             let runs = |unit: &Unit| special(unit) && cases.runs(case, unit);

@@ -1,7 +1,7 @@
 //! What tests, benches and the command line share to check `wgpu-conv`: problems, data, the forced-variant runner,
 //! conformance suites and timing.
 //!
-//! - [`table`]: the built-in named problems; [`workloads`]: the twelve workloads of the benchmarks; [`networks`]: the
+//! - [`table`]: the built-in named problems; [`coverage`]: which variants each of them runs on; [`workloads`]: the twelve workloads of the benchmarks; [`networks`]: the
 //!   layers of two networks.
 //! - [`data`]: seeded tensors for a problem; [`quantized`]: what integers of them stand for.
 //! - [`runner`]: one problem on one kernel, variant and mode, between guard zones; [`verify`]: many of them.
@@ -11,6 +11,7 @@
 //!
 //! In browsers, where nothing may block, there are data, problems and [`Runner::outcome`].
 
+pub mod coverage;
 pub mod data;
 pub mod networks;
 #[cfg(not(target_family = "wasm"))]
@@ -31,6 +32,7 @@ pub mod timing;
 pub mod verify;
 pub mod workloads;
 
+pub use coverage::{Coverage, Extent};
 pub use data::{DataKind, ProblemData, References};
 pub use networks::{Layer, NETWORKS, Network, network};
 pub use quantized::QuantizationData;

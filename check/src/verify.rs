@@ -7,6 +7,7 @@ use std::{slice, thread};
 
 use wgpu_conv::{Checks, Engine, Kernel, Problem, Result};
 
+use crate::coverage::{Coverage, Extent};
 use crate::data::{DataKind, ProblemData, References};
 use crate::report::{Event, Progress, Report, Row, SkipKind, Status};
 use crate::runner::{Placement, Refusal, Runner, Stage, Unit, UnitResult, judge};
@@ -36,20 +37,28 @@ impl Filter {
 /// where the activation allows it, and with one kind of floats, which must be within the reference's bounds; each twice,
 /// between guard zones. A unit passes if both do.
 pub fn entries(engine: &Engine, entries: &[Entry], filter: &Filter, progress: &mut dyn Progress) -> Report {
-    entries_on(slice::from_ref(engine), entries, filter, progress)
+    entries_on(slice::from_ref(engine), entries, Extent::Everything, filter, progress)
 }
 
-/// [`entries`] on several engines at once, each with a device of its own. Most of the time goes into compiling shaders,
+/// [`entries`], or a part of their units, on several engines at once, each with a device of its own. Most of the time goes into compiling shaders,
 /// which a software adapter does in the thread of the device's queue: there, an engine for each processor pays.
-pub fn entries_on(engines: &[Engine], entries: &[Entry], filter: &Filter, progress: &mut dyn Progress) -> Report {
+pub fn entries_on(
+    engines: &[Engine],
+    entries: &[Entry],
+    extent: Extent,
+    filter: &Filter,
+    progress: &mut dyn Progress,
+) -> Report {
     const FLOATS: [DataKind; 3] = [DataKind::Uniform, DataKind::Flat, DataKind::Positive];
     let name = |index: usize| entries[index].name.as_str();
+    let problems: Vec<Result<Problem>> = entries.iter().map(Entry::parse).collect();
+    let coverage = Coverage::new(problems.iter().map(|problem| problem.as_ref().ok()), extent);
     share(engines, entries.len(), name, filter, progress, |session, index| {
         let entry = &entries[index];
         let kinds = [DataKind::Integers, FLOATS[index % FLOATS.len()]];
         let case = Case { source: "table", name: &entry.name };
-        match entry.parse() {
-            Ok(problem) => case.run(session, &problem, &kinds, index),
+        match &problems[index] {
+            Ok(problem) => case.run(session, problem, &kinds, index, &|unit| coverage.runs(index, problem, unit)),
             Err(error) => session.add(case.row(Status::Failed, error.to_string())),
         }
     })
@@ -159,10 +168,18 @@ impl Case<'_> {
         Row::of_case(self.source, self.name, status, message)
     }
 
-    /// Runs generated data of some kinds on every unit that accepts the problem and is admitted. `number` chooses the
+    /// Runs generated data of some kinds on every unit that accepts the problem, is admitted and `wanted`. `number` chooses the
     /// placement.
-    pub fn run(&self, session: &mut Session<'_>, problem: &Problem, kinds: &[DataKind], number: usize) {
-        let units = self.accepting(session, problem);
+    pub fn run(
+        &self,
+        session: &mut Session<'_>,
+        problem: &Problem,
+        kinds: &[DataKind],
+        number: usize,
+        wanted: &dyn Fn(&Unit) -> bool,
+    ) {
+        let mut units = self.accepting(session, problem);
+        units.retain(wanted);
         if units.is_empty() {
             return;
         }

@@ -15,7 +15,7 @@ pub(super) fn suite(suite: &Suite, engines: &[Engine], filter: &Filter, progress
         let case = Case { source: &entry.file, name: &entry.name };
         match &entry.content {
             Content::Tensors(Ok(tensors)) => run_tensors(&case, session, tensors, index),
-            Content::Shape(Ok(problem)) => case.run(session, problem, &[DataKind::Uniform], index),
+            Content::Shape(Ok(problem)) => case.run(session, problem, &[DataKind::Uniform], index, &|_| true),
             Content::Tensors(Err(error)) | Content::Shape(Err(error)) => {
                 session.add(case.row(Status::Failed, format!("no kernel was asked: {error}")));
             }

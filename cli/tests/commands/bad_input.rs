@@ -112,6 +112,7 @@ fn flags() {
         case("verify --kernel x", "\"x\""),
         case("verify --variant x", "\"x\""),
         case("verify --no-table", "--suite"),
+        case("verify --all --random 5", "--random"),
         case("verify --shapes", "--suite"),
         case("verify --max-macs 5", "--shapes"),
         case("verify --suite . --shapes --max-macs x", "'x'"),
