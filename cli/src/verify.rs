@@ -101,6 +101,11 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         }
         None => format!("{} built-in problems and {cases} cases", entries.len()),
     };
+    if extent == Extent::Usual && !entries.is_empty() {
+        output::note(
+            "problems whose shaders serve few others run on one variant of each kernel; --all runs them on every one",
+        );
+    }
     output::note(&format!("{what} on {}", gpu::adapter_text(&context.adapter.get_info())));
     let mut meter = Meter { bar: Bar::new(), failed: 0 };
     let mut report = match random {
