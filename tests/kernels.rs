@@ -8,6 +8,8 @@
 #[path = "common/gpu.rs"]
 mod gpu;
 
+use std::sync::LazyLock;
+
 use wgpu_conv::{Capabilities, Checks, Kernel, Problem, Result, select, shader_source};
 use wgpu_conv_check::runner::judge;
 use wgpu_conv_check::{Coverage, DataKind, Extent, Placement, ProblemData, Runner, Unit, table, verify};
@@ -39,6 +41,12 @@ impl Cases {
         Self { cases, coverage }
     }
 
+    /// Every test needs them, and working out the configurations takes seconds.
+    fn shared() -> &'static Self {
+        static CASES: LazyLock<Cases> = LazyLock::new(Cases::new);
+        &CASES
+    }
+
     fn configuration(&self, case: &Case) -> Option<usize> {
         self.coverage.configuration(case.index)
     }
@@ -53,7 +61,7 @@ impl Cases {
 fn run_part(part: usize) {
     let Some(gpu) = gpu::open_own() else { return };
     let runner = Runner::new(gpu.engine());
-    let cases = Cases::new();
+    let cases = Cases::shared();
     let (mut failures, mut runs) = (Vec::new(), 0);
     for case in cases.cases.iter().filter(|case| cases.configuration(case).unwrap_or(case.index) % PARTS == part) {
         let (mut units, refusals) = runner.units(&case.problem);
@@ -141,7 +149,7 @@ fn table_part_8() {
 fn edges_cut_no_block(checks: Checks) {
     let Some(gpu) = gpu::open_own() else { return };
     let runner = Runner::new(gpu.engine());
-    let cases = Cases::new().cases;
+    let cases = &Cases::shared().cases;
     let mut inside = 0;
     for case in cases.iter().filter(|case| case.name.starts_with("edges-cut-no-block")) {
         let mut units = Unit::all();
@@ -171,7 +179,7 @@ fn edges_cut_no_block_checked() {
 /// kernel.
 #[test]
 fn every_variant_runs_many_problems() {
-    let cases = Cases::new();
+    let cases = Cases::shared();
     let takes = |case: &Case, unit: &Unit| select(&case.problem, &Capabilities::baseline(), &unit.options()).is_ok();
     let count = |unit: &Unit| {
         let runs = |case: &&Case| cases.runs(case, unit) && (unit.takes_everything() || takes(case, unit));

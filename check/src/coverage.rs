@@ -134,7 +134,6 @@ mod tests {
             problems.iter().enumerate().filter(everywhere).count()
         };
         let (usual, everything) = (whole(Extent::Usual), whole(Extent::Everything));
-        println!("{usual} of {everything} problems on every variant");
         assert!(usual >= 400, "{usual} problems");
         assert!(everything > usual);
 

@@ -1,8 +1,8 @@
 //! What tests, benches and the command line share to check `wgpu-conv`: problems, data, the forced-variant runner,
 //! conformance suites and timing.
 //!
-//! - [`table`]: the built-in named problems; [`coverage`]: which variants each of them runs on; [`workloads`]: the twelve workloads of the benchmarks; [`networks`]: the
-//!   layers of two networks.
+//! - [`table`]: the built-in named problems; [`coverage`]: which variants each of them runs on; [`workloads`]: the
+//!   twelve workloads of the benchmarks; [`networks`]: the layers of two networks.
 //! - [`data`]: seeded tensors for a problem; [`quantized`]: what integers of them stand for.
 //! - [`runner`]: one problem on one kernel, variant and mode, between guard zones; [`verify`]: many of them.
 //! - [`problems`]: strategies for random problems; [`random`]: any number of them, each on one kernel, variant and mode.

@@ -52,13 +52,18 @@ pub fn entries_on(
     const FLOATS: [DataKind; 3] = [DataKind::Uniform, DataKind::Flat, DataKind::Positive];
     let name = |index: usize| entries[index].name.as_str();
     let problems: Vec<Result<Problem>> = entries.iter().map(Entry::parse).collect();
-    let coverage = Coverage::new(problems.iter().map(|problem| problem.as_ref().ok()), extent);
+    // It writes a shader for each problem, which nobody needs for all of them.
+    let coverage = (extent != Extent::Everything)
+        .then(|| Coverage::new(problems.iter().map(|problem| problem.as_ref().ok()), extent));
+    let runs = |index: usize, problem: &Problem, unit: &Unit| {
+        coverage.as_ref().is_none_or(|coverage| coverage.runs(index, problem, unit))
+    };
     share(engines, entries.len(), name, filter, progress, |session, index| {
         let entry = &entries[index];
         let kinds = [DataKind::Integers, FLOATS[index % FLOATS.len()]];
         let case = Case { source: "table", name: &entry.name };
         match &problems[index] {
-            Ok(problem) => case.run(session, problem, &kinds, index, &|unit| coverage.runs(index, problem, unit)),
+            Ok(problem) => case.run(session, problem, &kinds, index, &|unit| runs(index, problem, unit)),
             Err(error) => session.add(case.row(Status::Failed, error.to_string())),
         }
     })

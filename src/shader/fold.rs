@@ -134,7 +134,8 @@ impl Folder {
     }
 }
 
-fn is_part(c: char) -> bool {
+/// Whether it may be part of an identifier.
+pub(super) fn is_part(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 

@@ -7,13 +7,13 @@
 //! becomes a block for each `y`, with the number in its place. Compilers have limits beyond which they keep a loop, and then
 //! a block of sums lies in memory instead of registers: on lavapipe that made a shader twenty times as slow.
 
-use super::fold::folded;
+use super::fold::{folded, is_part};
 use crate::error::{Error, Result};
 
 /// What marks a loop, at the end of its first line.
 const UNROLL: &str = " // unroll\n";
 
-/// The text with its marked loops unrolled, and [`folded`] where there were any. It may become a hundred times as long.
+/// The text with its marked loops unrolled, then [`folded`]. It may become a hundred times as long.
 ///
 /// # Errors
 /// [`Error::Internal`] if a marked loop is not of the form above.
@@ -73,7 +73,6 @@ pub(super) fn closing_brace(text: &str) -> Option<usize> {
 
 /// Replaces an identifier.
 fn substitute(text: &str, identifier: &str, value: &str) -> String {
-    let is_part = |c: char| c.is_alphanumeric() || c == '_';
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(identifier) {
