@@ -16,28 +16,29 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     }
     let group = vector / group_vectors;
     let from_channel = vector % group_vectors / quads;
-    var fours: array<vec4f, SIDE_H * SIDE_W>;
+    // Transformed along rows: of each of the four channels, as many as the kernel has.
+    var rows: array<array<Side, 3>, 4>;
     for (var r = 0u; r < 4u; r++) {
         let channel = vector % quads * 4u + r;
         if channel < pack.group_out && from_channel < pack.channels {
             let first = pack.first + group * pack.group_step + channel * pack.output_step + from_channel * pack.input_step;
-            var rows: array<Side, 3>;
             for (var y = 0u; y < pack.kernel_h; y++) {
                 var taps: array<f32, 3>;
                 for (var x = 0u; x < pack.kernel_w; x++) {
                     taps[x] = element(first + u32(i32(y) * pack.row_step + i32(x) * pack.column_step), from_channel, channel);
                 }
-                rows[y] = of_weight(taps, TILE_W);
-            }
-            for (var x = 0u; x < SIDE_W; x++) {
-                let column = of_weight(array<f32, 3>(rows[0][x], rows[1][x], rows[2][x]), TILE_H);
-                for (var y = 0u; y < SIDE_H; y++) {
-                    fours[y * SIDE_W + x][r] = column[y];
-                }
+                rows[r][y] = of_weight(taps, TILE_W);
             }
         }
     }
-    for (var p = 0u; p < SIDE_H * SIDE_W; p++) {
-        write_vector(pack.first_vector + p * all + vector, fours[p]);
+    for (var x = 0u; x < SIDE_W; x++) {
+        var columns: array<Side, 4>;
+        for (var r = 0u; r < 4u; r++) {
+            columns[r] = of_weight(array<f32, 3>(rows[r][0][x], rows[r][1][x], rows[r][2][x]), TILE_H);
+        }
+        for (var y = 0u; y < SIDE_H; y++) {
+            let four = vec4f(columns[0][y], columns[1][y], columns[2][y], columns[3][y]);
+            write_vector(pack.first_vector + (y * SIDE_W + x) * all + vector, four);
+        }
     }
 }

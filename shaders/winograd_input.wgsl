@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     for (var x = 0u; x < SIDE_W; x++) { // unroll
         at_columns[x] = source(left + i32(x), params.in_width);
     }
-    var tiles_rows: array<Side, 6>;
+    var tiles_rows: array<Side, SIDE_H>;
     for (var y = 0u; y < SIDE_H; y++) { // unroll
         let at_row = source(top + i32(y), params.in_height);
         let row = first + u32(max(at_row, 0)) * params.in_row;

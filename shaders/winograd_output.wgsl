@@ -16,7 +16,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     let first_x = tile.column * TILE_W;
     let position_step = params.out_channels * params.plane_pixels;
 
-    var rows: array<Side, 6>;
+    var rows: array<Side, SIDE_H>;
     for (var y = 0u; y < SIDE_H; y++) { // unroll
         for (var x = 0u; x < SIDE_W; x++) { // unroll
             rows[y][x] = products[(y * SIDE_W + x) * position_step + tile.index];
@@ -30,7 +30,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
             }
         }
     }
-    var columns: array<array<f32, 4>, 6>;
+    var columns: array<Outputs, SIDE_H>;
     for (var y = 0u; y < SIDE_H; y++) { // unroll
         columns[y] = of_output(rows[y], TILE_W);
     }

@@ -19,7 +19,7 @@ pub enum Rounding {
     Matrix,
     /// Winograd's algorithm in float32, whose transforms round.
     Winograd {
-        /// Outputs of a tile along each axis that has three taps: 2 or 4.
+        /// Outputs of a tile along each axis that has three taps: 2, 4 or 6.
         outputs: u32,
     },
 }
@@ -45,7 +45,7 @@ impl Rounding {
 pub enum Accuracy {
     /// Sums of products in float32 and nothing else: whole numbers come out exact.
     Sums,
-    /// Winograd's algorithm too, and sums of 16-bit tensors on matrix units. Its errors are a few times those of plain sums (`benches/README.md` has them measured), and
+    /// Winograd's algorithm too, and sums of 16-bit tensors on matrix units. Its errors are up to ten times those of plain sums (`benches/README.md` has them measured), and
     /// grow with the largest numbers near an output rather than with those that the output sees. Whole numbers may not
     /// come out exact.
     #[default]

@@ -42,6 +42,8 @@ pub enum Packing {
     Winograd2,
     /// The same with tiles of four outputs.
     Winograd4,
+    /// The same with tiles of six outputs.
+    Winograd6,
 }
 
 impl Packing {
@@ -54,6 +56,7 @@ impl Packing {
             Self::Matrix => "matrix",
             Self::Winograd2 => "winograd2",
             Self::Winograd4 => "winograd4",
+            Self::Winograd6 => "winograd6",
         }
     }
 
@@ -62,7 +65,7 @@ impl Packing {
         match self {
             Self::Oihw => 0,
             Self::Blocked4 => 1,
-            Self::KMajor | Self::Winograd2 | Self::Winograd4 => 2,
+            Self::KMajor | Self::Winograd2 | Self::Winograd4 | Self::Winograd6 => 2,
             Self::Matrix => 3,
         }
     }
@@ -86,6 +89,7 @@ impl Packing {
             Self::Oihw | Self::Blocked4 | Self::KMajor | Self::Matrix => None,
             Self::Winograd2 => Some(2),
             Self::Winograd4 => Some(4),
+            Self::Winograd6 => Some(6),
         }
     }
 
@@ -94,7 +98,7 @@ impl Packing {
         let Share { groups, group_out, .. } = pass.share;
         match self {
             Self::Oihw => (u64::from(groups) * u64::from(group_out)).saturating_mul(pass.sum_length()).div_ceil(4),
-            Self::Blocked4 | Self::KMajor | Self::Matrix | Self::Winograd2 | Self::Winograd4 => {
+            Self::Blocked4 | Self::KMajor | Self::Matrix | Self::Winograd2 | Self::Winograd4 | Self::Winograd6 => {
                 let quads = u64::from(group_out).div_ceil(4);
                 let depth = if self == Self::Blocked4 { pass.sum_length() } else { KOrder::of(pass).rows() };
                 u64::from(groups).saturating_mul(quads).saturating_mul(depth)
@@ -110,7 +114,7 @@ impl Packing {
         match self {
             Self::Oihw => (first_group * group_out + first_out) * pass.sum_length(),
             Self::Blocked4 => (first_group * quads + first_out / 4) * pass.sum_length(),
-            Self::KMajor | Self::Winograd2 | Self::Winograd4 => {
+            Self::KMajor | Self::Winograd2 | Self::Winograd4 | Self::Winograd6 => {
                 first_group * KOrder::of(pass).rows() * quads + first_out / 4
             }
             Self::Matrix => first_group * KOrder::of(pass).rows() * quads + first_out * 4,
@@ -121,7 +125,7 @@ impl Packing {
     pub(crate) fn element_size(self, pass: &Lowered) -> u64 {
         match self {
             Self::Matrix => DType::F16.size(),
-            Self::Winograd2 | Self::Winograd4 => 4,
+            Self::Winograd2 | Self::Winograd4 | Self::Winograd6 => 4,
             Self::Oihw | Self::Blocked4 | Self::KMajor => pass.element_size(),
         }
     }

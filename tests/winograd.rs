@@ -39,9 +39,10 @@ fn errors_over_a_thousand_layers() {
         trusted(Kernel::Direct, "c4x8"),
         trusted(Kernel::Winograd, "f2-m32n32k16"),
         trusted(Kernel::Winograd, "f4-m32n32k16"),
+        trusted(Kernel::Winograd, "f6-m64n64k8"),
     ];
     for lines in [false, true] {
-        let mut errors: [Errors; 3] = Default::default();
+        let mut errors: [Errors; 4] = Default::default();
         for layer in 0..LAYERS {
             // Channels of a group in eights, so that layers share pipelines; any size and padding.
             let draw =
@@ -82,6 +83,7 @@ fn errors_over_a_thousand_layers() {
         }
         assert!(factors[1].iter().all(|&factor| factor < 4.0), "F(2, 3): {factors:?}");
         assert!(factors[2].iter().all(|&factor| factor < 30.0), "F(4, 3): {factors:?}");
+        assert!(factors[3].iter().all(|&factor| factor < 30.0), "F(6, 3): {factors:?}");
     }
 }
 
@@ -91,7 +93,7 @@ fn check(runner: &Runner, problem: Problem, seed: u64) -> Result<(), TestCaseErr
     units.retain(|unit| unit.kernel == Kernel::Winograd);
     prop_assert_eq!(units.len(), 2 * Kernel::Winograd.variants().len());
     // Two of them, in turn: each compiles for seconds.
-    let units = [0, 7].map(|turn| units[(seed as usize + turn) % units.len()]);
+    let units = [0, units.len() / 2].map(|turn| units[(seed as usize + turn) % units.len()]);
     for unit in units {
         let outcome = runner.run(&problem, &data, &unit, Placement::numbered(seed)).unwrap();
         let result = judge(&problem, &data.reference_as(&problem, unit.rounding().unwrap()).unwrap(), &outcome);
@@ -112,7 +114,8 @@ fn problems_of_every_kind() {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let mut test = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let result = test.run(&(three_taps(), 0..1000u64), |(Case(problem), seed)| {
-        check(&runners[(seed / 14 % 2) as usize], problem, seed)
+        let turns = 2 * Kernel::Winograd.variants().len() as u64;
+        check(&runners[(seed / turns % 2) as usize], problem, seed)
     });
     result.unwrap_or_else(|error| panic!("{error}"));
 }
@@ -181,7 +184,10 @@ fn large_layers_take_little_more() {
     let default = workspace(EngineOptions::default());
     assert!(tensors + default < 3 * tensors && default <= 1 << 28, "{default} bytes beside {tensors}");
     let at_once = workspace(EngineOptions::default().max_workspace(1 << 40));
-    assert!(at_once > 2 * tensors, "transformed tensors are 2.25 times as large: {at_once} bytes");
+    assert!(
+        at_once > 3 * tensors / 2,
+        "transformed tensors are 1.8 times as large, with tiles of six: {at_once} bytes"
+    );
     let least = workspace(EngineOptions::default().max_workspace(0));
     assert!(least < default / 10, "{least} bytes");
 }

@@ -29,7 +29,9 @@ const fn variant(name: &'static str, outputs: u32, kernel: Kernel, variant: &'st
     Variant { name, outputs, inner: (kernel, variant) }
 }
 
-static VARIANTS: [Variant; 7] = [
+static VARIANTS: [Variant; 9] = [
+    variant("f6-m64n64k8", 6, Kernel::Tiled, "m64n64k8"),
+    variant("f6-r1x28c4", 6, Kernel::Broadcast, "r1x28c4"),
     variant("f4-m64n64k8", 4, Kernel::Tiled, "m64n64k8"),
     variant("f4-m32n32k16", 4, Kernel::Tiled, "m32n32k16"),
     variant("f4-r1x28c4", 4, Kernel::Broadcast, "r1x28c4"),
@@ -86,7 +88,11 @@ impl Recipe for Winograd {
     }
 
     fn packing(&self, variant: usize) -> Packing {
-        if VARIANTS[variant].outputs == 2 { Packing::Winograd2 } else { Packing::Winograd4 }
+        match VARIANTS[variant].outputs {
+            2 => Packing::Winograd2,
+            4 => Packing::Winograd4,
+            _ => Packing::Winograd6,
+        }
     }
 
     fn workgroup(&self, variant: usize, subgroup_size: u32) -> ([u32; 2], u32) {

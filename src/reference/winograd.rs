@@ -34,7 +34,11 @@ impl Matrices {
             return Self { outputs: 1, side: 1, taps, of_output: one.clone(), of_weight: one.clone(), of_input: one };
         }
         // The points of the interpolation, beside infinity.
-        let points: &[f64] = if outputs == 2 { &[0.0, 1.0, -1.0] } else { &[0.0, 0.75, -0.75, 1.5, -1.5] };
+        let points: &[f64] = match outputs {
+            2 => &[0.0, 1.0, -1.0],
+            4 => &[0.0, 0.75, -0.75, 1.5, -1.5],
+            _ => &[0.0, 0.5, -0.5, 1.0, -1.0, 2.0, -2.0],
+        };
         let side = points.len() + 1;
         let others = |i: usize| points.iter().enumerate().filter(move |(j, _)| *j != i).map(|(_, point)| *point);
         let mut of_output = vec![0.0; outputs * side];
@@ -133,14 +137,14 @@ impl<'a> Tiles<'a> {
             axes.insert(0, unit);
         }
         let taken = |axis: &Axis| axis.stride == 1 && (axis.kernel == 1 || axis.kernel == 3 && axis.dilation == 1);
-        let ([row, column], 2 | 4, Op::Conv | Op::ConvTranspose, None, true) =
+        let ([row, column], 2 | 4 | 6, Op::Conv | Op::ConvTranspose, None, true) =
             (&axes[..], outputs, problem.op(), problem.integers(), axes.iter().all(taken))
         else {
             return Err(Error::Parameter {
                 parameter: "rounding",
                 actual: format!("that of Winograd's algorithm with tiles of {outputs} for {problem}"),
                 required:
-                    "tiles of 2 or 4, and a convolution of at most two axes with 1 or 3 taps, stride and dilation 1"
+                    "tiles of 2, 4 or 6, and a convolution of at most two axes with 1 or 3 taps, stride and dilation 1"
                         .into(),
             });
         };
@@ -328,7 +332,7 @@ mod tests {
             if problem.epilogue().residual {
                 tensors = tensors.residual(&residual);
             }
-            for outputs in [2, 4] {
+            for outputs in [2, 4, 6] {
                 check(&problem, &tensors, Rounding::Winograd { outputs });
             }
         }
@@ -337,7 +341,7 @@ mod tests {
     /// The matrices are right: what they make of a tile is the convolution.
     #[test]
     fn transforms_are_a_convolution() {
-        for outputs in [2, 4] {
+        for outputs in [2, 4, 6] {
             let Matrices { side, of_output, of_weight, of_input, .. } = Matrices::new(3, outputs);
             let (weight, input) = (numbers(3, 1), numbers(side as u64, 2));
             let [weight, input] = [weight, input].map(|numbers| numbers.into_iter().map(f64::from).collect::<Vec<_>>());
@@ -360,8 +364,10 @@ mod tests {
             let wide = convolve_as(problem, tensors, rounding).unwrap();
             assert_eq!(plain.values, wide.values);
             for (place, (plain, wide)) in plain.bounds.iter().zip(&wide.bounds).enumerate() {
+                // Larger tiles have larger numbers in their transforms.
+                let most = if rounding == (Rounding::Winograd { outputs: 6 }) { 4000.0 } else { 1000.0 };
                 assert!(
-                    plain < wide && *wide < 1000.0 * plain,
+                    plain < wide && *wide < most * plain,
                     "{problem} {rounding:?} at {place}: {wide}, of sums {plain}"
                 );
             }
