@@ -2,10 +2,14 @@
 //!
 //! A draw depends on the seed, its number and the filter alone, so that a run can go on from where another one was stopped, and a
 //! failure is repeated by its number. What fails is made smaller as long as it fails on the same unit.
+//!
+//! On a software adapter nearly all the time goes into compiling. Generic variants are compiled once, so each of their draws is a
+//! problem of its own; those on other variants come in families of a problem in several sizes, which share their shaders.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proptest::tuple::TupleValueTree;
 use wgpu_conv::{Checks, Engine, Error, Problem, Result};
 
 use crate::data::{DataKind, ProblemData};
@@ -16,6 +20,9 @@ use crate::verify::{self, Case, Filter, Session};
 
 /// Keeps a draw to milliseconds on a software adapter.
 const MAX_MACS: u64 = 200_000;
+
+/// Consecutive draws that are one problem in several sizes, where they are not on generic variants.
+const FAMILY: u64 = 4;
 
 /// Attempts to make a failing draw smaller: each may compile a shader.
 const MAX_SHRINKING: u32 = 200;
@@ -89,15 +96,14 @@ struct Draw {
     split: Split,
 }
 
-fn draws() -> impl Strategy<Value = Draw> {
+fn draws(generic: bool) -> impl Strategy<Value = Draw> {
     let general = in_any_format(or_deformable(any_problem(MAX_MACS), MAX_MACS, any_activation()));
     // On the heap: one after the other they are too much for a stack.
     let problems = prop_oneof![5 => general.boxed(), 1 => three_taps().boxed()];
     let kinds = prop::sample::select(DataKind::ALL.to_vec());
-    let unit = (any::<u32>(), any::<bool>());
     let split = prop_oneof![2 => Just(Split::Nothing), 1 => Just(Split::Work), 1 => Just(Split::Tensors)];
-    (problems, unit, kinds, any::<u16>(), split).prop_map(
-        |(problems::Case(problem), (unit, generic), kind, placement, split)| Draw {
+    (problems, any::<u32>(), kinds, any::<u16>(), split).prop_map(
+        move |(problems::Case(problem), unit, kind, placement, split)| Draw {
             problem,
             unit,
             generic,
@@ -108,15 +114,82 @@ fn draws() -> impl Strategy<Value = Draw> {
     )
 }
 
-/// A draw that can be made smaller.
-fn draw(seed: u64, number: u64) -> Result<impl ValueTree<Value = Draw>> {
-    let mut bytes = [0; 32];
-    for (place, word) in bytes.chunks_exact_mut(8).zip([seed, number, 0, 0]) {
-        place.copy_from_slice(&word.to_le_bytes());
+/// What the sizes of a family's later members, and where they lie, have in their stead.
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    /// Added to the batch, less [`LESS`], and to the size along each axis.
+    batch: u32,
+    sizes: [u32; 3],
+    kind: DataKind,
+    placement: u16,
+}
+
+/// Taken from a size before a [`Member`]'s number is added.
+const LESS: u32 = 3;
+
+fn members() -> impl Strategy<Value = Member> {
+    let size = || prop_oneof![4 => 0..=2 * LESS, 1 => 0..=30u32];
+    let kinds = prop::sample::select(DataKind::ALL.to_vec());
+    (LESS..=LESS + 2, [size(), size(), size()], kinds, any::<u16>())
+        .prop_map(|(batch, sizes, kind, placement)| Member { batch, sizes, kind, placement })
+}
+
+impl Draw {
+    /// The same in other sizes: smaller ones, where others would be too much work, or its own, where those are too small.
+    fn member(self, member: &Member) -> Self {
+        let own = self.problem.input_shape();
+        let changes = [member.batch, LESS].into_iter().chain(member.sizes);
+        let changed = own.iter().zip(changes).map(|(size, more)| size.saturating_add(more).saturating_sub(LESS));
+        let changed: Vec<u32> = changed.collect();
+        let smaller: Vec<u32> = changed.iter().zip(&own[..]).map(|(changed, own)| *changed.min(own)).collect();
+        let work = |problem: &Problem| problem.macs().max(problem.output_len());
+        let most = work(&self.problem).max(MAX_MACS);
+        let resized = |shape: &Vec<u32>| self.problem.with_input(shape).ok().filter(|problem| work(problem) <= most);
+        let problem = [changed, smaller].iter().find_map(resized).unwrap_or(self.problem);
+        Self { problem, kind: member.kind, placement: Placement::numbered(member.placement.into()), ..self }
     }
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);
-    draws().new_tree(&mut runner).map_err(|reason| Error::Internal(format!("nothing could be drawn: {reason}")))
+}
+
+/// A draw that can be made smaller.
+struct Tree<T> {
+    both: T,
+    /// Whether the draw is a later member of its family.
+    later: bool,
+}
+
+impl<T: ValueTree<Value = (Draw, Member)>> ValueTree for Tree<T> {
+    type Value = Draw;
+
+    fn current(&self) -> Draw {
+        let (draw, member) = self.both.current();
+        if self.later { draw.member(&member) } else { draw }
+    }
+
+    fn simplify(&mut self) -> bool {
+        self.both.simplify()
+    }
+
+    fn complicate(&mut self) -> bool {
+        self.both.complicate()
+    }
+}
+
+fn draw(seed: u64, number: u64) -> Result<impl ValueTree<Value = Draw>> {
+    // Each with numbers of its own.
+    let source = |words: [u64; 3]| {
+        let mut bytes = [0; 32];
+        bytes.chunks_exact_mut(8).zip(words).for_each(|(place, word)| place.copy_from_slice(&word.to_le_bytes()));
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng)
+    };
+    let nothing = |reason| Error::Internal(format!("nothing could be drawn: {reason}"));
+    let family = number / FAMILY;
+    let generic = any::<bool>().new_tree(&mut source([seed, family, 1])).map_err(nothing)?.current();
+    let first = if generic { number } else { family };
+    let later = !generic && !number.is_multiple_of(FAMILY);
+    let draw = draws(generic).new_tree(&mut source([seed, first, 2])).map_err(nothing)?;
+    let member = members().new_tree(&mut source([seed, number, 3])).map_err(nothing)?;
+    Ok(Tree { both: TupleValueTree::new((draw, member)), later })
 }
 
 impl Draw {
@@ -164,7 +237,7 @@ pub fn random_on(engines: &[Engine], options: &RandomOptions, filter: &Filter, p
     let names: Vec<String> = numbers.iter().map(|number| format!("random-{seed}-{number}")).collect();
     let name = |index: usize| names[index].as_str();
     let runners: Vec<Runners> = engines.iter().map(Runners::new).collect();
-    verify::share(engines, names.len(), name, filter, progress, |session, index| {
+    verify::share(engines, names.len(), FAMILY as usize, name, filter, progress, |session, index| {
         let here = |runners: &&Runners| runners.plain.engine().device() == session.runner.engine().device();
         let Some(runners) = runners.iter().find(here) else { return };
         let (name, number) = (&names[index], numbers[index]);
@@ -248,13 +321,31 @@ mod tests {
         let texts = |seed| (0..40).map(|number| problem(seed, number).to_string()).collect::<Vec<_>>();
         assert_eq!(texts(1), texts(1));
         assert_ne!(texts(1), texts(2));
-        assert!(texts(1).into_iter().collect::<BTreeSet<_>>().len() > 35);
+        let different = texts(1).into_iter().collect::<BTreeSet<_>>().len();
+        assert!(different > 30, "{different} of 40");
     }
 
     /// A strategy that draws what is no problem panics.
     #[test]
     fn every_draw_is_a_problem() {
         assert!((0..20_000).all(|number| problem(3, number).to_string().parse::<Problem>().is_ok()));
+    }
+
+    /// Members of a family differ in their sizes alone, so their shaders are the same; most of them do.
+    #[test]
+    fn families_are_one_problem_in_several_sizes() {
+        let draws: Vec<Draw> = (0..800).map(|number| draw(5, number).unwrap().current()).collect();
+        let (mut families, mut sizes) = (0, BTreeSet::new());
+        for family in draws.chunks(FAMILY as usize).filter(|family| !family[0].generic) {
+            families += 1;
+            for member in family {
+                let [own, first] = [member, &family[0]].map(|draw| draw.problem.input_shape());
+                assert_eq!(member.problem.with_input(&first), Ok(family[0].problem), "{}", member.problem);
+                assert_eq!((member.unit, member.split), (family[0].unit, family[0].split));
+                sizes.insert((families, own.to_vec()));
+            }
+        }
+        assert!((60..140).contains(&families) && sizes.len() > 3 * families, "{families}, {} sizes", sizes.len());
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub fn entries_on(
     let runs = |index: usize, problem: &Problem, unit: &Unit| {
         coverage.as_ref().is_none_or(|coverage| coverage.runs(index, problem, unit))
     };
-    share(engines, entries.len(), name, filter, progress, |session, index| {
+    share(engines, entries.len(), 1, name, filter, progress, |session, index| {
         let entry = &entries[index];
         let kinds = [DataKind::Integers, FLOATS[index % FLOATS.len()]];
         let case = Case { source: "table", name: &entry.name };
@@ -72,11 +72,12 @@ pub fn entries_on(
 /// Pipelines that an engine may keep from one case to the next: thousands of them fill a machine's memory.
 const MOST_PIPELINES: usize = 256;
 
-/// Hands out the cases 0 to `total` to the engines, each in a thread of its own, and gathers the reports in the order of
-/// the cases.
+/// Hands out the cases 0 to `total` to the engines, `together` at a time and each in a thread of its own, and gathers the reports in
+/// the order of the cases.
 pub(crate) fn share<'n>(
     engines: &[Engine],
     total: usize,
+    together: usize,
     name: impl Fn(usize) -> &'n str + Sync,
     filter: &Filter,
     progress: &mut dyn Progress,
@@ -89,15 +90,17 @@ pub(crate) fn share<'n>(
     let worker = |engine: &Engine| {
         let runner = Runner::new(engine);
         loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= total {
+            let first = next.fetch_add(together, Ordering::Relaxed);
+            if first >= total {
                 break;
             }
-            let mut session = Session { runner: &runner, filter, report: Report::default(), tell: &tell };
-            session.tell(Event::Case { index, total, name: name(index) });
-            work(&mut session, index);
-            lock(&reports).insert(index, session.report);
-            bound_pipelines(engine);
+            for index in first..total.min(first + together) {
+                let mut session = Session { runner: &runner, filter, report: Report::default(), tell: &tell };
+                session.tell(Event::Case { index, total, name: name(index) });
+                work(&mut session, index);
+                lock(&reports).insert(index, session.report);
+                bound_pipelines(engine);
+            }
         }
     };
     thread::scope(|scope| {

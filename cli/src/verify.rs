@@ -20,7 +20,8 @@ use crate::output::{self, Stream};
 /// kernel instead, in turn, unless --all or --filter is given: compiling those takes hours on a software adapter. Progress and tables go to standard error; the last line of
 /// standard output is `N passed, N failed, N skipped`. The exit code is 1 if anything failed.
 ///
-/// With --random, each problem runs on one of them, with random data somewhere in its buffers. A failure is listed with the smallest
+/// With --random, each problem runs on one of them, with random data somewhere in its buffers. Draws that are not on generic
+/// variants come four in a row as one problem in several sizes, since nearly all the time goes into compiling. A failure is listed with the smallest
 /// problem that was found to fail in the same way, and the command that repeats it; a run that was stopped goes on with
 /// --from and the number that it had reached.
 #[derive(Args)]

@@ -10,7 +10,7 @@ use crate::verify::{Case, Filter, Session, share};
 
 pub(super) fn suite(suite: &Suite, engines: &[Engine], filter: &Filter, progress: &mut dyn Progress) -> Report {
     let name = |index: usize| suite.cases[index].name.as_str();
-    share(engines, suite.len(), name, filter, progress, |session, index| {
+    share(engines, suite.len(), 1, name, filter, progress, |session, index| {
         let entry = &suite.cases[index];
         let case = Case { source: &entry.file, name: &entry.name };
         match &entry.content {
