@@ -99,7 +99,7 @@ fn hostile_offsets_of_16_bits_in_words() {
     let expected = data.reference(&problem).unwrap();
     let engine = Engine::with_options(device, queue, EngineOptions::default().shader_f16(false));
     let runner = Runner::new(&engine);
-    for unit in Unit::all().into_iter().filter(|unit| unit.variant.starts_with("generic")) {
+    for unit in Unit::all().into_iter().filter(|unit| unit.is_generic()) {
         let outcome = runner.run(&problem, &data, &unit, Placement::numbered(3)).unwrap();
         let result = judge(&problem, &expected, &outcome);
         assert!(result.passed, "{unit:?}: {}", result.message);

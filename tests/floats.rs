@@ -41,7 +41,7 @@ fn units(variants: &[&str], modes: &[Checks]) -> Vec<Unit> {
 }
 
 fn generic_units() -> Vec<Unit> {
-    Unit::all().into_iter().filter(|unit| unit.variant.starts_with("generic")).collect()
+    Unit::all().into_iter().filter(|unit| unit.is_generic()).collect()
 }
 
 fn check(gpu: &gpu::Gpu, problem: &Problem, kinds: &[DataKind], units: &[Unit]) {

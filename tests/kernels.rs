@@ -65,9 +65,7 @@ fn run_part(part: usize) {
     let (mut failures, mut runs) = (Vec::new(), 0);
     for case in cases.cases.iter().filter(|case| cases.configuration(case).unwrap_or(case.index) % PARTS == part) {
         let (mut units, refusals) = runner.units(&case.problem);
-        let may = |unit: &Unit| {
-            !unit.takes_everything() || cases.configuration(case).is_none() && !unit.variant.starts_with("generic")
-        };
+        let may = |unit: &Unit| !unit.takes_everything() || cases.configuration(case).is_none() && !unit.is_generic();
         assert!(refusals.iter().all(|refusal| may(&refusal.unit)), "{} {}: {refusals:?}", case.name, case.problem);
         units.retain(|unit| cases.runs(case, unit));
         runs += units.len();
@@ -186,7 +184,7 @@ fn every_variant_runs_many_problems() {
         cases.cases.iter().filter(runs).count()
     };
     for unit in Unit::all() {
-        let least = match (unit.kernel, unit.variant.starts_with("generic"), unit.checks) {
+        let least = match (unit.kernel, unit.is_generic(), unit.checks) {
             (Kernel::Winograd, ..) => 60,
             // On devices that have what it takes: `matrix.rs` runs those.
             (Kernel::Matrix, ..) => 0,
@@ -199,7 +197,7 @@ fn every_variant_runs_many_problems() {
     }
     for case in cases.cases.iter().filter(|case| cases.configuration(case).is_some()) {
         for &kernel in Kernel::ALL.iter().filter(|&&kernel| ![Kernel::Winograd, Kernel::Matrix].contains(&kernel)) {
-            let special = |unit: &Unit| unit.kernel == kernel && !unit.variant.starts_with("generic");
+            let special = |unit: &Unit| unit.kernel == kernel && !unit.is_generic();
             let runs = |unit: &Unit| special(unit) && cases.runs(case, unit);
             assert!(Unit::all().iter().any(runs), "{} on no specialised variant of {kernel}", case.name);
         }

@@ -34,7 +34,7 @@ fn config(cases: u32) -> Config {
 /// Any unit whose variant is generic, or is not, of the kernels for every problem. (`winograd.rs` draws those of the other one.)
 fn unit(generic: bool) -> impl Strategy<Value = Unit> {
     let mut units = Unit::all();
-    units.retain(|unit| unit.variant.starts_with("generic") == generic && unit.takes_everything());
+    units.retain(|unit| unit.is_generic() == generic && unit.takes_everything());
     prop::sample::select(units)
 }
 
@@ -54,7 +54,7 @@ fn taps(problem: &Problem) -> u32 {
 fn wrong(runner: &Runner, problem: &Problem, unit: &Unit, kind: DataKind, seed: u64) -> Result<Option<String>> {
     let (_, refusals) = runner.units(problem);
     if let Some(refusal) = refusals.iter().find(|refusal| refusal.unit == *unit) {
-        let justified = taps(problem) > 49 && !unit.variant.starts_with("generic");
+        let justified = taps(problem) > 49 && !unit.is_generic();
         return Ok((!justified).then(|| format!("refused: {}", refusal.reason)));
     }
     let data = ProblemData::generate(problem, kind, seed)?;

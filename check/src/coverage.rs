@@ -76,7 +76,7 @@ impl Coverage {
 
     /// Whether problem number `index` runs on this unit, if that takes it.
     pub fn runs(&self, index: usize, problem: &Problem, unit: &Unit) -> bool {
-        if self.extent == Extent::Everything || unit.variant.starts_with("generic") {
+        if self.extent == Extent::Everything || unit.is_generic() {
             return true;
         }
         let Some(number) = self.configurations[index] else { return false };

@@ -201,7 +201,7 @@ impl Draw {
             return Err(Error::Internal(format!("no kernel accepts it: {}", reasons.join("; "))));
         }
         units.retain(|unit| filter.admits(unit));
-        let wanted = |unit: &Unit| unit.variant.starts_with("generic") == self.generic;
+        let wanted = |unit: &Unit| unit.is_generic() == self.generic;
         if units.iter().any(wanted) {
             units.retain(wanted);
         }

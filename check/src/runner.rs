@@ -53,6 +53,11 @@ impl Unit {
         units
     }
 
+    /// Whether its variant takes every configuration with the same shader.
+    pub fn is_generic(&self) -> bool {
+        self.variant.starts_with("generic")
+    }
+
     /// Whether its kernel takes every problem on every device. Winograd's algorithm is for some problems, matrix units for some devices.
     pub fn takes_everything(&self) -> bool {
         ![Kernel::Winograd, Kernel::Matrix].contains(&self.kernel)
