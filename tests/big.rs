@@ -22,6 +22,9 @@ fn limited(gpu: &gpu::Gpu, bytes: u64) -> Engine {
     Engine::with_options(&context.device, &context.queue, context.engine_options().max_binding(bytes))
 }
 
+/// Where bindings of a device begin: with larger steps windows lose more to them, and there are more of them than [`SPLIT`] says.
+const ALIGNMENT: u32 = 32;
+
 /// Problems, bytes that may be bound, and what the plan of variant generic-c1x4 says of its windows.
 const SPLIT: [(&str, u64, &str); 23] = [
     // Images.
@@ -80,6 +83,7 @@ fn units_of(runner: &Runner, problem: &Problem, turn: usize) -> Vec<Unit> {
 fn pieces_have_the_bits_of_the_whole() {
     let Some(gpu) = gpu::open() else { return };
     let whole = Runner::new(gpu.engine());
+    let counted = gpu.context().device.limits().min_storage_buffer_offset_alignment <= ALIGNMENT;
     let (mut kernels, mut unexpected) = (BTreeSet::new(), Vec::new());
     for (turn, (text, bytes, says)) in SPLIT.into_iter().enumerate() {
         let problem: Problem = text.parse().unwrap();
@@ -91,7 +95,7 @@ fn pieces_have_the_bits_of_the_whole() {
             let plan = pieces.plan(&problem, &unit).unwrap();
             let explained = plan.explain();
             assert!(explained.contains(&format!("split, since {bytes} bytes")), "{name}: {explained}");
-            if number == 0 && !explained.contains(says) {
+            if number == 0 && counted && !explained.contains(says) {
                 let line = explained.lines().find(|line| line.contains("split, since")).unwrap_or_default();
                 unexpected.push(format!("{text}: {says} is not in{line}"));
             }
