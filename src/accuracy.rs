@@ -45,9 +45,9 @@ impl Rounding {
 pub enum Accuracy {
     /// Sums of products in float32 and nothing else: whole numbers come out exact.
     Sums,
-    /// Winograd's algorithm too, and sums of 16-bit tensors on matrix units. Its errors are up to ten times those of plain sums (`benches/README.md` has them measured), and
-    /// grow with the largest numbers near an output rather than with those that the output sees. Whole numbers may not
-    /// come out exact.
+    /// Winograd's algorithm too, and sums of 16-bit tensors on matrix units. Its errors are up to ten times those of plain sums
+    /// (`benches/README.md` has them measured), and grow with the largest numbers near an output rather than with those that the
+    /// output sees. Whole numbers may not come out exact.
     #[default]
     Winograd,
     /// Factors of 32-bit tensors may also be rounded to 16-bit floats, with 11 bits that count, for matrix units: as TF32 in

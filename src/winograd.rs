@@ -3,8 +3,8 @@
 //! multiplication is a 1×1 convolution with a group for each position in a tile (and each group of the convolution), which the
 //! other kernels run; a program before it transforms the input ([`Prepare`]), one behind it makes outputs.
 //!
-//! The transformed input is larger than the input, 2.25 times for tiles of 4×4 outputs and 1.8 times for 6×6, and so are the products; so passes are
-//! strips of the image, or as many images, as keep to a limit.
+//! The transformed input is larger than the input, 2.25 times for tiles of 4×4 outputs and 1.8 times for 6×6, and so are the
+//! products; so passes are strips of the image, or as many images, as keep to a limit.
 
 use std::ops::Range;
 

@@ -174,20 +174,21 @@ fn large_layers_take_little_more() {
         wgpu::Device::noop(&wgpu::DeviceDescriptor { required_limits, ..wgpu::DeviceDescriptor::default() });
     let problem = parse("c64h1080w1920o64k3p1");
     let tensors = 4 * (problem.input_len() + problem.output_len());
-    let options = PlanOptions { kernel: Some(Kernel::Winograd), ..PlanOptions::default() };
-    let workspace = |of_engine: EngineOptions| {
+    let workspace_of = |variant: Option<&str>, of_engine: EngineOptions| {
         let engine = Engine::with_options(&device, &queue, of_engine);
+        let variant = variant.map(Into::into);
+        let options = PlanOptions { kernel: Some(Kernel::Winograd), variant, ..PlanOptions::default() };
         let plan = engine.plan_blocking(&problem, &options).unwrap();
         println!("{}: {} bytes of workspace, {} segments", plan.variant(), plan.workspace_size(), plan.segments());
         plan.workspace_size()
     };
+    let workspace = |of_engine| workspace_of(None, of_engine);
     let default = workspace(EngineOptions::default());
     assert!(tensors + default < 3 * tensors && default <= 1 << 28, "{default} bytes beside {tensors}");
-    let at_once = workspace(EngineOptions::default().max_workspace(1 << 40));
-    assert!(
-        at_once > 3 * tensors / 2,
-        "transformed tensors are 1.8 times as large, with tiles of six: {at_once} bytes"
-    );
+    let at_once = |variant| workspace_of(Some(variant), EngineOptions::default().max_workspace(1 << 40));
+    let [four, six] = ["f4-m64n64k8", "f6-m64n64k8"].map(at_once);
+    assert!(four > 2 * tensors, "transformed tensors are 2.25 times as large with tiles of four: {four} bytes");
+    assert!(six > 7 * tensors / 4 && six < four, "and 1.8 times with tiles of six: {six} bytes");
     let least = workspace(EngineOptions::default().max_workspace(0));
     assert!(least < default / 10, "{least} bytes");
 }

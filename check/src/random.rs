@@ -100,9 +100,8 @@ fn draws(generic: bool) -> impl Strategy<Value = Draw> {
     let general = in_any_format(or_deformable(any_problem(MAX_MACS), MAX_MACS, any_activation()));
     // On the heap: one after the other they are too much for a stack.
     let problems = prop_oneof![5 => general.boxed(), 1 => three_taps().boxed()];
-    let kinds = prop::sample::select(DataKind::ALL.to_vec());
     let split = prop_oneof![2 => Just(Split::Nothing), 1 => Just(Split::Work), 1 => Just(Split::Tensors)];
-    (problems, any::<u32>(), kinds, any::<u16>(), split).prop_map(
+    (problems, any::<u32>(), kinds(), any::<u16>(), split).prop_map(
         move |(problems::Case(problem), unit, kind, placement, split)| Draw {
             problem,
             unit,
@@ -114,7 +113,11 @@ fn draws(generic: bool) -> impl Strategy<Value = Draw> {
     )
 }
 
-/// What the sizes of a family's later members, and where they lie, have in their stead.
+fn kinds() -> impl Strategy<Value = DataKind> {
+    prop::sample::select(DataKind::ALL.to_vec())
+}
+
+/// What a later member of a family has of its own: sizes, numbers, and where they lie.
 #[derive(Debug, Clone, Copy)]
 struct Member {
     /// Added to the batch, less [`LESS`], and to the size along each axis.
@@ -129,8 +132,7 @@ const LESS: u32 = 3;
 
 fn members() -> impl Strategy<Value = Member> {
     let size = || prop_oneof![4 => 0..=2 * LESS, 1 => 0..=30u32];
-    let kinds = prop::sample::select(DataKind::ALL.to_vec());
-    (LESS..=LESS + 2, [size(), size(), size()], kinds, any::<u16>())
+    (LESS..=LESS + 2, [size(), size(), size()], kinds(), any::<u16>())
         .prop_map(|(batch, sizes, kind, placement)| Member { batch, sizes, kind, placement })
 }
 
@@ -318,11 +320,11 @@ mod tests {
 
     #[test]
     fn a_draw_depends_on_seed_and_number_alone() {
-        let texts = |seed| (0..40).map(|number| problem(seed, number).to_string()).collect::<Vec<_>>();
+        // One of each family: its members may have the same sizes.
+        let texts = |seed| (0..40).map(|family| problem(seed, family * FAMILY).to_string()).collect::<Vec<_>>();
         assert_eq!(texts(1), texts(1));
         assert_ne!(texts(1), texts(2));
-        let different = texts(1).into_iter().collect::<BTreeSet<_>>().len();
-        assert!(different > 30, "{different} of 40");
+        assert!(texts(1).into_iter().collect::<BTreeSet<_>>().len() > 35);
     }
 
     /// A strategy that draws what is no problem panics.
