@@ -77,6 +77,8 @@ struct Params {
     unfinished: u32,
     tiles_pixels: u32,
     tiles_channels: u32,
+    // Tiles along the pixels that all tiles along the channels take in turn, before the next so many.
+    tiles_run: u32,
     // Numbers of the activation.
     alpha: f32,
     beta: f32,
@@ -154,11 +156,16 @@ fn groups() -> u32 { return params.out_channels / params.group_out; }
 
 // With so many groups that have tiles of their own.
 fn tile_at(index: u32, groups: u32) -> Tile {
-    let of_channels = index / params.tiles_pixels;
-    let of_groups = of_channels / params.tiles_channels;
+    let of_group = params.tiles_pixels * params.tiles_channels;
+    let of_run = params.tiles_run * params.tiles_channels;
+    let of_groups = index / of_group;
+    let first = index % of_group / of_run * params.tiles_run;
+    let in_run = index % of_group % of_run;
+    // The last run may be shorter.
+    let length = min(params.tiles_run, params.tiles_pixels - first);
     var tile: Tile;
-    tile.pixel_tile = index % params.tiles_pixels;
-    tile.channel_tile = of_channels % params.tiles_channels;
+    tile.pixel_tile = first + in_run % length;
+    tile.channel_tile = in_run / length;
     tile.group = of_groups % groups;
     tile.split = of_groups / groups;
     tile.live = index < params.tile_end;

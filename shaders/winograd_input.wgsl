@@ -1,10 +1,10 @@
 // winograd_input: the input transform of Winograd's algorithm. One invocation transforms a tile of an input channel, of which
-// neighbours overlap by two rows or columns, and writes SIDE_H × SIDE_W numbers for a 1x1 convolution to read: (positions in
-// the tile, input channels, places).
+// neighbours overlap by two rows or columns, and writes SIDE_H × SIDE_W numbers for a 1x1 convolution to read, in the order that
+// `winograd_tiles.wgsl` says.
 //
 // Behind `common.wgsl`, `winograd.wgsl` and `winograd_tiles.wgsl`. Input sizes, distances, padding and mode are those of the
 // convolution; out_depth planes × out_height rows × out_width columns are tiles, the first row is row `in_depth` of the
-// plane's tiles; out_channels are input channels, with `plane_pixels` places each.
+// plane's tiles; out_channels are input channels, with `plane_pixels` places each, in runs of `out_row`.
 
 @group(0) @binding(5) var<storage, read_write> output: array<f32>;
 
@@ -13,7 +13,7 @@ fn load_output(index: u32) -> Value { return 0.0; }
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
     let tile = place_of(
-        workgroup, local, params.out_channels, params.plane_pixels,
+        workgroup, local, params.out_channels, params.plane_pixels, params.out_row,
         params.out_depth, params.out_height, params.out_width,
     );
     let top = i32((tile.row + params.in_depth) * TILE_H) - params.pad_top;
@@ -35,7 +35,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         }
         tiles_rows[y] = of_input(tiles_rows[y], TILE_W);
     }
-    let position_step = params.out_channels * params.plane_pixels;
     if tile.live {
         for (var x = 0u; x < SIDE_W; x++) { // unroll
             var column: Side;
@@ -44,7 +43,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
             }
             column = of_input(column, TILE_H);
             for (var y = 0u; y < SIDE_H; y++) { // unroll
-                output[(y * SIDE_W + x) * position_step + tile.index] = column[y];
+                output[tile.first + (y * SIDE_W + x) * tile.step] = column[y];
             }
         }
     }

@@ -47,7 +47,9 @@ pub struct Context {
     /// The adapter.
     pub adapter: wgpu::Adapter,
     /// The device: all of the adapter's limits, and those of its features that this crate can use (timestamp
-    /// queries, pipeline cache, 16-bit floats, matrix units).
+    /// queries, pipeline cache, 16-bit floats, matrix units). Where the GPU has no memory of its own (an integrated or software
+    /// adapter), buffers for storage may also be mapped (`MAPPABLE_PRIMARY_BUFFERS`), which saves a program the copies to
+    /// and from buffers that only the host uses.
     pub device: wgpu::Device,
     /// Its queue.
     pub queue: wgpu::Queue,
@@ -56,6 +58,17 @@ pub struct Context {
 /// The features that this crate has a use for, where they are there.
 const USED_FEATURES: wgpu::Features =
     wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::PIPELINE_CACHE).union(wgpu::Features::SHADER_F16);
+
+/// What a device is asked for where the adapter has it: the features that this crate has a use for, and mapping buffers for
+/// storage where nothing is lost by it: elsewhere such buffers would lie in the host's memory, which the GPU reads slowly.
+fn wanted_features(kind: wgpu::DeviceType) -> wgpu::Features {
+    match kind {
+        wgpu::DeviceType::IntegratedGpu | wgpu::DeviceType::Cpu => {
+            USED_FEATURES | wgpu::Features::MAPPABLE_PRIMARY_BUFFERS
+        }
+        _ => USED_FEATURES,
+    }
+}
 
 impl Context {
     /// Picks an adapter and makes a device on it. Among the adapters that match, a discrete GPU is taken first, then an
@@ -142,7 +155,7 @@ async fn make_device(adapter: &wgpu::Adapter, matrix_units: bool) -> Result<(wgp
     };
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("wgpu-conv"),
-        required_features: there & USED_FEATURES | experimental.0,
+        required_features: there & wanted_features(adapter.get_info().device_type) | experimental.0,
         required_limits: adapter.limits(),
         experimental_features: experimental.1,
         ..Default::default()
@@ -191,6 +204,14 @@ mod tests {
             assert_eq!(backends(Some(wgpu::Backends::DX12)), "none: asked for dx12, built in vulkan");
             assert_eq!(backends(Some(wgpu::Backends::empty())), "none: asked for none, built in vulkan");
         }
+    }
+
+    #[test]
+    fn storage_is_mapped_only_where_memory_is_shared() {
+        use wgpu::DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, Other, VirtualGpu};
+        let mapped = |kind| wanted_features(kind).contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS);
+        assert!([IntegratedGpu, Cpu].into_iter().all(mapped));
+        assert!(![DiscreteGpu, VirtualGpu, Other].into_iter().any(mapped));
     }
 
     #[test]

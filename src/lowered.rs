@@ -188,6 +188,12 @@ impl Lowered {
         self.planes().saturating_mul(rows).saturating_mul(columns)
     }
 
+    /// Inputs of this pass, of one group.
+    pub fn group_inputs(&self) -> u64 {
+        let sizes = self.lines.iter().map(|line| u64::from(line.input));
+        sizes.chain([self.batch.into(), self.group_in.into()]).fold(1, u64::saturating_mul)
+    }
+
     /// Outputs of this pass.
     pub fn outputs(&self) -> u64 {
         self.pixels().saturating_mul(self.out_channels().into())

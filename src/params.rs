@@ -48,6 +48,7 @@ pub(crate) struct Params {
     pub unfinished: u32,
     pub tiles_pixels: u32,
     pub tiles_channels: u32,
+    pub tiles_run: u32,
     pub alpha: f32,
     pub beta: f32,
     pub kernel_d: u32,
@@ -126,6 +127,7 @@ impl Params {
             unfinished: 0,
             tiles_pixels: tiling.tiles_pixels,
             tiles_channels: tiling.tiles_channels,
+            tiles_run: tiling.tiles_run,
             alpha,
             beta,
             kernel_d: slices.kernel,
@@ -276,7 +278,7 @@ mod tests {
 
     #[test]
     fn layout_is_that_of_the_shader() {
-        let host = offsets!(Params: in_depth in_height in_width in_image in_channel in_slice in_row in_column out_depth out_height out_width out_image out_channel out_slice out_row out_column plane_pixels out_channels group_in group_out sum_length pixels pad_front pad_top pad_left input_offset output_offset residual_offset weight_offset first_output tile_begin tile_end grid_width part_begin part_end unfinished tiles_pixels tiles_channels alpha beta kernel_d kernel_h kernel_w stride_d stride_h stride_w dilation_d dilation_h dilation_w padding_mode activation has_bias has_residual channel_block weight_rows weight_quads first_channel all_channels splits split_length);
+        let host = offsets!(Params: in_depth in_height in_width in_image in_channel in_slice in_row in_column out_depth out_height out_width out_image out_channel out_slice out_row out_column plane_pixels out_channels group_in group_out sum_length pixels pad_front pad_top pad_left input_offset output_offset residual_offset weight_offset first_output tile_begin tile_end grid_width part_begin part_end unfinished tiles_pixels tiles_channels tiles_run alpha beta kernel_d kernel_h kernel_w stride_d stride_h stride_w dilation_d dilation_h dilation_w padding_mode activation has_bias has_residual channel_block weight_rows weight_quads first_channel all_channels splits split_length);
         compare(&crate::kernels::common_source_for_tests(), host);
     }
 

@@ -7,6 +7,8 @@
 mod fold;
 mod unroll;
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::error::{Error, Result};
@@ -52,15 +54,34 @@ impl Value {
 /// A constant's name and value.
 pub(crate) type Constant = (&'static str, Value);
 
-/// A shader module in the making.
+/// A shader module in the making: its lines, and where the declarations are among them. A plan makes as many modules as it has
+/// passes, so none is searched through for each of its constants.
 pub(crate) struct Source {
-    text: String,
+    lines: Vec<Cow<'static, str>>,
+    /// By what a line says up to the name's end: `const NAME`, `alias NAME`, `var<storage, read> NAME`.
+    declarations: HashMap<&'static str, Place>,
+}
+
+/// Where a declaration stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Line(usize),
+    Several,
 }
 
 impl Source {
     /// One module of these files, in order.
-    pub fn new(files: &[&str]) -> Self {
-        Self { text: files.join("\n") }
+    pub fn new(files: &[&'static str]) -> Self {
+        let lines = files.iter().flat_map(|file| file.split('\n'));
+        let mut source = Self { lines: Vec::new(), declarations: HashMap::new() };
+        for (number, line) in lines.enumerate() {
+            if let Some(declared) = declared(line) {
+                let place = source.declarations.entry(declared);
+                place.and_modify(|place| *place = Place::Several).or_insert(Place::Line(number));
+            }
+            source.lines.push(line.into());
+        }
+        source
     }
 
     /// Sets constants by name.
@@ -69,8 +90,9 @@ impl Source {
     /// [`Error::Internal`] unless each is there exactly once, with that type.
     pub fn set(&mut self, constants: &[Constant]) -> Result<()> {
         for &(name, value) in constants {
-            let start = format!("const {name}: {} = ", value.type_name());
-            self.replace_line(&start, ";", &value.to_string())?;
+            let declared = format!("const {name}");
+            let start = format!("{declared}: {} = ", value.type_name());
+            self.replace(&declared, &start, ";", &value.to_string())?;
         }
         Ok(())
     }
@@ -80,7 +102,10 @@ impl Source {
     /// # Errors
     /// [`Error::Internal`] unless each is there exactly once.
     pub fn set_types(&mut self, aliases: &[(&str, &str)]) -> Result<()> {
-        aliases.iter().try_for_each(|(name, value)| self.replace_line(&format!("alias {name} = "), ";", value))
+        aliases.iter().try_for_each(|(name, value)| {
+            let declared = format!("alias {name}");
+            self.replace(&declared, &format!("{declared} = "), ";", value)
+        })
     }
 
     /// Makes the storage variable `name` read_write: needed when its buffer is also bound for writing.
@@ -88,34 +113,50 @@ impl Source {
     /// # Errors
     /// [`Error::Internal`] unless it is there exactly once.
     pub fn make_writable(&mut self, name: &str) -> Result<()> {
-        let line = format!("var<storage, read> {name}:");
-        self.check_count(&line)?;
-        self.text = self.text.replace(&line, &format!("var<storage, read_write> {name}:"));
+        let declared = format!("{READ_ONLY}{name}");
+        self.replace(&declared, "var<storage, ", ">", "read_write")?;
+        self.declarations.remove(declared.as_str());
         Ok(())
     }
 
     /// The module's text; its marked loops are still to be [`unrolled`].
     pub fn finish(self) -> String {
-        self.text
+        self.lines.join("\n")
     }
 
-    fn check_count(&self, needle: &str) -> Result<usize> {
-        let mut found = self.text.match_indices(needle);
-        match (found.next(), found.next()) {
-            (Some((at, _)), None) => Ok(at),
-            (None, _) => Err(Error::Internal(format!("no line {needle:?} in the shader"))),
-            _ => Err(Error::Internal(format!("more than one line {needle:?} in the shader"))),
-        }
-    }
-
-    fn replace_line(&mut self, start: &str, end: &str, value: &str) -> Result<()> {
-        let from = self.check_count(start)? + start.len();
-        let length = self.text[from..]
-            .find(end)
-            .ok_or_else(|| Error::Internal(format!("the line {start:?} of the shader has no end")))?;
-        self.text.replace_range(from..from + length, value);
+    /// In the line that declares this, replaces what stands between `start` and `end`.
+    fn replace(&mut self, declared: &str, start: &str, end: &str, value: &str) -> Result<()> {
+        let number = match self.declarations.get(declared) {
+            Some(Place::Line(number)) => *number,
+            Some(Place::Several) => {
+                return Err(Error::Internal(format!("more than one line {declared:?} in the shader")));
+            }
+            None => return Err(Error::Internal(format!("no line {declared:?} in the shader"))),
+        };
+        let line = &mut self.lines[number];
+        let (before, rest) = line
+            .split_once(start)
+            .ok_or_else(|| Error::Internal(format!("no {start:?} in the shader's line {line:?}")))?;
+        let (_, after) = rest
+            .split_once(end)
+            .ok_or_else(|| Error::Internal(format!("the line {line:?} of the shader has no end")))?;
+        *line = format!("{before}{start}{value}{end}{after}").into();
         Ok(())
     }
+}
+
+/// How the declaration of a buffer begins that is only read, behind its group and binding.
+const READ_ONLY: &str = "var<storage, read> ";
+
+/// What a line declares that can be set, with the word before it.
+fn declared(line: &'static str) -> Option<&'static str> {
+    let (from, word) = match line.find(READ_ONLY) {
+        Some(at) if line.starts_with('@') || at == 0 => (at, READ_ONLY),
+        _ => (0, ["const ", "alias "].into_iter().find(|word| line.starts_with(word))?),
+    };
+    let text = &line[from..];
+    let name = text[word.len()..].find(|c| !fold::is_part(c))?;
+    Some(&text[..word.len() + name])
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::problem::Problem;
 use crate::shape::Shape;
 use crate::split::{Share, weight_parts};
 use crate::tensors::{Needs, Tensors, check_length, check_presence, check_quantization};
-use crate::winograd;
+use crate::winograd::{self, Block};
 
 /// A layout of the weight in GPU memory. K counts (input channel of the group, row, column), the last fastest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,7 +79,7 @@ impl Packing {
             parts.into_iter().map(|parts| parts.into_iter().map(finished).collect()).collect();
         match self.tile_outputs() {
             None => Ok(passes.concat()),
-            Some(outputs) => winograd::passes(&passes, outputs, 1, capabilities).map_err(Error::Internal),
+            Some(outputs) => winograd::passes(&passes, outputs, Block::ONE, capabilities).map_err(Error::Internal),
         }
     }
 

@@ -86,6 +86,8 @@ struct Tiles {
     columns: u32,
     /// Places of a channel: its tiles, and what fills up the last block of what multiplies.
     places: u32,
+    /// How many of them lie together: a number that divides them.
+    run: u32,
 }
 
 /// The input of a pass, tile by tile.
@@ -154,6 +156,7 @@ impl InputTransform {
             out_depth: self.tiles.planes,
             out_height: self.tiles.rows,
             out_width: self.tiles.columns,
+            out_row: self.tiles.run,
             plane_pixels: self.tiles.places,
             out_channels: self.channels,
             ..bytemuck::Zeroable::zeroed()
@@ -204,6 +207,7 @@ impl OutputTransform {
             in_depth: self.tiles.first_row,
             in_height: self.tiles.rows,
             in_width: self.tiles.columns,
+            in_row: self.tiles.run,
             in_image: self.tiles.planes,
             plane_pixels: self.tiles.places,
             ..params
@@ -216,15 +220,29 @@ impl OutputTransform {
     }
 }
 
+/// The tiles that a program multiplies at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Block {
+    pub places: u32,
+    /// Whether numbers of all channels for a block lie together: a processor fetches what lies in a row ahead of its use, but
+    /// not the short pieces of as many rows as there are channels.
+    pub together: bool,
+}
+
+impl Block {
+    /// For who asks for the weight alone, which does not depend on it.
+    pub const ONE: Self = Self { places: 1, together: false };
+}
+
 /// The passes of a convolution with tiles of `outputs` outputs along each axis that has three taps, for a program that multiplies
-/// `block` of them at a time.
+/// a block of them at a time.
 ///
 /// # Errors
 /// A sentence, if the algorithm does not take one of the passes.
 pub(crate) fn passes(
     passes: &[Vec<Lowered>],
     outputs: u32,
-    block: u32,
+    block: Block,
     capabilities: &Capabilities,
 ) -> Result<Vec<Lowered>, String> {
     of_one(passes.len())?;
@@ -246,7 +264,7 @@ pub(crate) fn of_one(passes: usize) -> Result<(), String> {
 fn strips(
     pass: &Lowered,
     tile: Tile,
-    block: u32,
+    block: Block,
     capabilities: &Capabilities,
     all: &mut Vec<Lowered>,
 ) -> Result<(), String> {
@@ -265,7 +283,7 @@ fn strips(
     let in_workspace = capabilities.max_workspace / inputs.saturating_add(products);
     let in_binding = capabilities.limits.max_storage_buffer_binding_size / inputs.max(products);
     // Whole rows, and room for what fills up the last block.
-    let most_places = in_workspace.min(in_binding).saturating_sub(u64::from(block - 1));
+    let most_places = in_workspace.min(in_binding).saturating_sub(u64::from(block.places - 1));
     let most_rows = (most_places / u64::from(tile_columns.max(1))).max(1);
     let of_image = u64::from(tile_rows).max(1);
     let most_images = (most_rows / of_image).clamp(1, u32::MAX.into()) as u32;
@@ -290,12 +308,14 @@ fn strips(
             let planes = most_images.min(pass.batch - first_image);
             let rows = strip.min(tile_rows - first_row);
             let count = u64::from(planes) * u64::from(rows) * u64::from(tile_columns);
-            ranges::below("the number of tiles of a pass", count.saturating_add(block.into()))?;
-            let places = (count as u32).next_multiple_of(block);
-            let tiles = Tiles { tile, planes, first_row, rows, columns: tile_columns, places };
+            ranges::below("the number of tiles of a pass", count.saturating_add(block.places.into()))?;
+            let places = (count as u32).next_multiple_of(block.places);
+            let run = if block.together { block.places } else { places };
+            let runs = places.checked_div(run).unwrap_or(0);
+            let tiles = Tiles { tile, planes, first_row, rows, columns: tile_columns, places, run };
             let one = Line { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, before: 0 };
-            let row = Line { input: places, output: places, ..one };
-            let of_tiles = |channels: u32| Steps::planar([1, channels, 1, 1, places]);
+            let row = Line { input: run, output: run, ..one };
+            let of_tiles = |channels: u32| Steps::planar([runs, channels, 1, 1, run]);
             let input = InputTransform {
                 dtype: pass.dtype,
                 tiles,
@@ -317,7 +337,7 @@ fn strips(
             };
             all.push(Lowered {
                 dtype: DType::F32,
-                batch: 1,
+                batch: runs,
                 groups,
                 lines: [one, one, row],
                 padding_mode: PaddingMode::Zeros,

@@ -140,7 +140,7 @@ fn it_is_used_only_where_it_is_allowed() {
     let forced =
         PlanOptions { kernel: Some(Kernel::Winograd), accuracy: Some(Accuracy::Winograd), ..PlanOptions::default() };
     let plan = strict.plan_blocking(&problem, &forced).unwrap();
-    assert_eq!(plan.rounding(), Rounding::Winograd { outputs: 4 });
+    assert_eq!(plan.rounding(), Rounding::Winograd { outputs: 6 });
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use clap::Args;
-use wgpu_conv::wgpu::{AdapterInfo, Backends};
+use wgpu_conv::wgpu::{AdapterInfo, Backends, Buffer};
 use wgpu_conv::{
-    Accuracy, Buffers, Checks, Context, ContextOptions, Engine, Kernel, Plan, PlanOptions, Problem, Tensors, WeightData,
+    Accuracy, Bound, Buffers, Checks, Context, ContextOptions, Engine, Kernel, Plan, PlanOptions, Problem, Tensors,
+    WeightData, Weights,
 };
 
 use crate::UsageError;
@@ -104,9 +105,28 @@ pub struct Prepared {
     /// Kernel and variant.
     pub plan: Plan,
     /// Plan and buffers.
-    pub bound: wgpu_conv::Bound,
-    input: wgpu_conv::wgpu::Buffer,
-    output: wgpu_conv::wgpu::Buffer,
+    pub bound: Bound,
+    weights: Weights,
+    output: Buffer,
+    others: Others,
+}
+
+/// The tensors that only some convolutions have.
+struct Others {
+    residual: Option<Buffer>,
+    offset: Option<Buffer>,
+    mask: Option<Buffer>,
+}
+
+impl Others {
+    /// With these in their places.
+    fn beside<'a>(&'a self, input: &'a Buffer, output: &'a Buffer) -> Buffers<'a> {
+        let mut buffers = Buffers::new(input.slice(..), output.slice(..));
+        buffers.residual = self.residual.as_ref().map(|buffer| buffer.slice(..));
+        buffers.offset = self.offset.as_ref().map(|buffer| buffer.slice(..));
+        buffers.mask = self.mask.as_ref().map(|buffer| buffer.slice(..));
+        buffers
+    }
 }
 
 impl Prepared {
@@ -120,25 +140,18 @@ impl Prepared {
         let output = engine.buffer_zeroed_as("output", problem.output_len(), dtype)?;
         let optional =
             |label: &str, data: Option<&[f32]>| data.map(|data| engine.buffer_from_as(label, data, dtype)).transpose();
-        let residual = optional("residual", tensors.residual)?;
-        let offset = optional("offset", tensors.offset)?;
-        let mask = optional("mask", tensors.mask)?;
-        let mut buffers = Buffers::new(input.slice(..), output.slice(..));
-        buffers.residual = residual.as_ref().map(|buffer| buffer.slice(..));
-        buffers.offset = offset.as_ref().map(|buffer| buffer.slice(..));
-        buffers.mask = mask.as_ref().map(|buffer| buffer.slice(..));
-        let bound = plan.bind_blocking(&weights, &buffers)?;
-        Ok(Self { plan, bound, input, output })
+        let others = Others {
+            residual: optional("residual", tensors.residual)?,
+            offset: optional("offset", tensors.offset)?,
+            mask: optional("mask", tensors.mask)?,
+        };
+        let bound = plan.bind_blocking(&weights, &others.beside(&input, &output))?;
+        Ok(Self { plan, bound, weights, output, others })
     }
 
-    /// The buffer that the input is in.
-    pub fn input(&self) -> &wgpu_conv::wgpu::Buffer {
-        &self.input
-    }
-
-    /// The buffer that the output comes into.
-    pub fn output(&self) -> &wgpu_conv::wgpu::Buffer {
-        &self.output
+    /// The same convolution from another input buffer to another output buffer.
+    pub fn bind(&self, input: &Buffer, output: &Buffer) -> Result<Bound> {
+        Ok(self.plan.bind_blocking(&self.weights, &self.others.beside(input, output))?)
     }
 
     /// Runs it, waits, and reads the output back.

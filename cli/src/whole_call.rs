@@ -9,12 +9,15 @@ use wgpu_conv::{Bound, Engine};
 use crate::gpu::Prepared;
 
 /// A convolution with the buffers through which its input and output go, and nothing to be made anew in a call.
+///
+/// Where the device can map buffers for storage, the convolution reads and writes what the host maps; elsewhere the tensors go
+/// through buffers of the host's.
 pub struct WholeCall {
     engine: Engine,
     bound: Bound,
     input: wgpu::Buffer,
     output: wgpu::Buffer,
-    /// Mapped for writing between calls.
+    /// What the host maps: those two, or others. The first is mapped for writing between calls.
     upload: wgpu::Buffer,
     download: wgpu::Buffer,
     result: Vec<u8>,
@@ -31,12 +34,22 @@ impl WholeCall {
         let device = engine.device();
         let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation]
             .map(|filter| device.push_error_scope(filter));
-        let buffer = |label, size: u64, usage, mapped_at_creation| {
+        let buffer = |label, size: u64, usage: BufferUsages| {
             let size = size.max(wgpu::COPY_BUFFER_ALIGNMENT);
+            let mapped_at_creation = usage.contains(BufferUsages::MAP_WRITE);
             device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation })
         };
-        let upload = buffer("upload", input_bytes, BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC, true);
-        let download = buffer("download", output_bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST, false);
+        let (input, output, upload, download);
+        if device.features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS) {
+            input = buffer("input", input_bytes, BufferUsages::STORAGE | BufferUsages::MAP_WRITE);
+            output = buffer("output", output_bytes, BufferUsages::STORAGE | BufferUsages::MAP_READ);
+            (upload, download) = (input.clone(), output.clone());
+        } else {
+            input = buffer("input", input_bytes, BufferUsages::STORAGE | BufferUsages::COPY_DST);
+            output = buffer("output", output_bytes, BufferUsages::STORAGE | BufferUsages::COPY_SRC);
+            upload = buffer("upload", input_bytes, BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC);
+            download = buffer("download", output_bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST);
+        }
         let [out_of_memory, validation] = scopes;
         let [validation, out_of_memory] = [validation.pop(), out_of_memory.pop()].map(pollster::block_on);
         if let Some(error) = out_of_memory.or(validation) {
@@ -44,9 +57,9 @@ impl WholeCall {
         }
         Ok(Self {
             engine: engine.clone(),
-            bound: prepared.bound.clone(),
-            input: prepared.input().clone(),
-            output: prepared.output().clone(),
+            bound: prepared.bind(&input, &output)?,
+            input,
+            output,
             upload,
             download,
             result: vec![0; output_bytes as usize],
@@ -81,20 +94,20 @@ impl WholeCall {
         Ok(&self.result)
     }
 
-    /// Each segment on its own, since a driver may end a submission that takes too long; the copies ride along.
+    /// Each segment on its own, since a driver may end a submission that takes too long; copies, where there are any, ride along.
     fn submit(&self, input_bytes: u64) -> Result<()> {
         let segments = self.bound.segments();
         for segment in 0..segments {
             let device = self.engine.device();
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("call") });
-            if segment == 0 && input_bytes > 0 {
+            if segment == 0 && input_bytes > 0 && self.upload != self.input {
                 encoder.copy_buffer_to_buffer(&self.upload, 0, &self.input, 0, input_bytes);
             }
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
                 self.bound.record_segment(segment, &mut pass)?;
             }
-            if segment + 1 == segments {
+            if segment + 1 == segments && self.download != self.output {
                 encoder.copy_buffer_to_buffer(&self.output, 0, &self.download, 0, self.download.size());
             }
             self.engine.queue().submit([encoder.finish()]);

@@ -10,7 +10,7 @@ use crate::weights::Packing;
 const LIVE: u64 = 40;
 const LIVE_IN_ROW: u64 = 32;
 /// Vector registers for sums and weights, of 256 on AMD's chips.
-const REGISTERS: u32 = 216;
+const REGISTERS: u32 = 240;
 
 /// What an invocation computes, and how many of them a workgroup has.
 struct Variant {
@@ -40,7 +40,7 @@ const fn variant(name: &'static str, pixels: [u32; 2], channels: u32, lanes: u32
     Variant { name, pixels, channels, lanes }
 }
 
-static VARIANTS: [Variant; 10] = [
+static VARIANTS: [Variant; 11] = [
     variant("r6x8c2", [6, 8], 2, 32),
     variant("r7x7c2", [7, 7], 2, 32),
     // For small images with many channels, and where stride or dilation widen the window.
@@ -50,6 +50,8 @@ static VARIANTS: [Variant; 10] = [
     variant("r1x16c4", [1, 16], 4, 16),
     // For lines, whose stride may spread the window.
     variant("r1x16c8", [1, 16], 8, 16),
+    // For processors, whose vectors have eight lanes: as many channels as r1x28c4, and each input value serves twice as many.
+    variant("r1x20c8", [1, 20], 8, 8),
     // For lines with few channels in a group.
     variant("r1x28c2", [1, 28], 2, 16),
     // For few output channels.
@@ -123,5 +125,20 @@ impl Recipe for Broadcast {
         let taps = window.taps() as f64;
         let loads = window.loads() as f64 * prices.uniform + taps * channels * prices.neighbours;
         1.0 + (loads + channels * pixels * prices.carry) / (taps * channels * pixels)
+    }
+
+    fn other_cost(&self, pass: &Lowered, variant: usize, prices: &Prices) -> f64 {
+        let bytes = (pass.group_inputs().saturating_mul(pass.groups.into()).saturating_add(pass.outputs()))
+            .saturating_mul(pass.element_size());
+        let Ok(tiling) = self.tiling(pass, variant) else { return 0.0 };
+        if bytes <= prices.cache {
+            return 0.0;
+        }
+        let Variant { pixels: [rows, _], channels, lanes, .. } = VARIANTS[variant];
+        let [slices, line, _] = pass.lines;
+        let of_image = u64::from(rows - 1) * u64::from(line.stride) + line.extent();
+        let read = u64::from(pass.group_in) * u64::from(slices.kernel) * of_image.min(line.input.into());
+        let written = u64::from((channels * lanes).min(pass.group_out)) * u64::from(rows);
+        f64::from(tiling.tiles) * (read + written) as f64 * prices.stretch
     }
 }

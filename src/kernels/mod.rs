@@ -378,10 +378,14 @@ impl Choice {
         let recipe = self.kernel.recipe();
         let Ok(tiling) = self.tiling(pass) else { return f64::INFINITY };
         let work = f64::from(tiling.tiles) * tiling.tile_macs as f64;
-        // A GPU is busy when it has invocations enough, a processor when it has workgroups enough.
+        // A GPU is busy when it has invocations enough and they fill its subgroups, a processor when it has workgroups enough.
         let ([x, y], _) = recipe.workgroup(self.variant, USUAL_SUBGROUP);
-        let size = if class == AdapterClass::Software { 1.0 } else { f64::from(x * y) / 64.0 };
-        let idle = (prices.workgroups / (f64::from(tiling.tiles.max(1)) * size)).max(1.0);
+        let invocations = f64::from(x * y);
+        let (size, filled) = match class {
+            AdapterClass::Software => (1.0, 1.0),
+            _ => (invocations / 64.0, (invocations / f64::from(USUAL_SUBGROUP)).min(1.0)),
+        };
+        let idle = (prices.workgroups / (f64::from(tiling.tiles.max(1)) * size)).max(1.0) / filled;
         // Partial sums are written, and read by one more dispatch.
         let reduce = match self.workspace_of(pass) {
             0 => 0.0,
@@ -401,8 +405,8 @@ impl Choice {
         let output = if partial && storage != Storage::Quads { Storage::Words } else { storage };
         let input = pass.prepare.as_ref().map_or(storage, Prepare::storage);
         let slices = recipe.matrix_side(self.variant).map(|_| matrix_units::slices_file(scalar_slices));
-        let main = [slices.unwrap_or_default(), recipe.source(self.variant)].join("\n");
-        let mut source = module(recipe.products(), [input, storage, output], main.trim_start())?;
+        let main = [slices.unwrap_or_default(), recipe.source(self.variant)];
+        let mut source = module(recipe.products(), [input, storage, output], &main)?;
         if let Some(side) = recipe.matrix_side(self.variant) {
             source.set_types(&matrix_units::matrix_types(side))?;
         }
@@ -528,7 +532,7 @@ impl Storage {
 }
 
 /// A module that reads an input of one kind, a weight and a residual of another, and writes an output of a third.
-fn module(products: Products, [input, tensors, output]: [Storage; 3], main: &str) -> Result<Source> {
+fn module(products: Products, [input, tensors, output]: [Storage; 3], main: &[&'static str]) -> Result<Source> {
     let enable = match products {
         Products::Halves => matrix_units::ENABLE,
         Products::AsStored if [input, tensors, output].contains(&Storage::Halves) => "enable f16;",
@@ -553,7 +557,7 @@ fn module(products: Products, [input, tensors, output]: [Storage; 3], main: &str
         Storage::Quads => [include_str!("../../shaders/sums.wgsl"), "", "", ""],
     };
     let files = [enable, COMMON, numbers[0], numbers[1], input_file(input), tensors_file];
-    let mut source = joined(files.into_iter().chain(output_files).chain([main]));
+    let mut source = joined(files.into_iter().chain(output_files).chain(main.iter().copied()));
     typed_input(&mut source, input)?;
     if tensors == Storage::Halves {
         source.set_types(&[("ResidualElement", "f16")])?;
@@ -587,7 +591,7 @@ const QUADS: &str = include_str!("../../shaders/quads.wgsl");
 const INPUT_QUADS: &str = include_str!("../../shaders/input_quads.wgsl");
 
 /// One module of these files; empty ones are left out.
-fn joined<'a>(files: impl Iterator<Item = &'a str>) -> Source {
+fn joined(files: impl Iterator<Item = &'static str>) -> Source {
     Source::new(&files.map(str::trim_start).filter(|file| !file.is_empty()).collect::<Vec<_>>())
 }
 
@@ -627,7 +631,7 @@ pub(crate) struct Aliasing {
 
 /// The WGSL that adds up partial sums and applies the epilogue, a whole module.
 pub(crate) fn reduce_source(pass: &Lowered, residual: Access, storage: Storage) -> Result<String> {
-    let mut source = module(Products::AsStored, [storage; 3], include_str!("../../shaders/reduce.wgsl"))?;
+    let mut source = module(Products::AsStored, [storage; 3], &[include_str!("../../shaders/reduce.wgsl")])?;
     let same_order = pass.output_steps == pass.workspace_steps();
     source.set(&[
         ("DEEP", pass.is_deep().into()),
@@ -762,5 +766,5 @@ pub(crate) mod tests;
 
 #[cfg(test)]
 pub(crate) fn common_source_for_tests() -> String {
-    module(Products::AsStored, [Storage::Words; 3], "").map(Source::finish).unwrap_or_default()
+    module(Products::AsStored, [Storage::Words; 3], &[]).map(Source::finish).unwrap_or_default()
 }

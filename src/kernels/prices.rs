@@ -21,6 +21,11 @@ pub(crate) struct Prices {
     pub matrix: f64,
     /// An element gathered from the image into workgroup memory: index arithmetic, load and store.
     pub gather: f64,
+    /// A stretch of a row that a workgroup reads or writes of tensors too large for `cache`, where stretches are so short that
+    /// nothing is fetched ahead of its use.
+    pub stretch: f64,
+    /// Bytes of input and output together that stay in caches.
+    pub cache: u64,
     /// A number that Winograd's algorithm transforms: one program writes it, another reads it.
     pub transform: f64,
     /// Workgroups of 64 invocations that are needed to keep the device busy.
@@ -34,7 +39,7 @@ impl Prices {
     pub fn of(class: AdapterClass) -> Self {
         match class {
             AdapterClass::Software => Self {
-                load: 17.0,
+                load: 12.0,
                 scattered: 1.3,
                 uniform: 4.0,
                 neighbours: 8.0,
@@ -42,6 +47,8 @@ impl Prices {
                 shared: 16.0,
                 matrix: 40.0,
                 gather: 50.0,
+                stretch: 1000.0,
+                cache: 8 << 20,
                 transform: 63.0,
                 workgroups: 4.0,
                 pass: 1e5,
@@ -56,6 +63,9 @@ impl Prices {
                 // Estimated: eight times as fast as a multiply-add, as on AMD's and NVIDIA's current chips.
                 matrix: 0.12,
                 gather: 4.0,
+                // A GPU has other invocations to run meanwhile.
+                stretch: 0.0,
+                cache: 0,
                 // Eight bytes to memory and back, while so many multiply-adds are made.
                 transform: 120.0,
                 workgroups: 32.0,

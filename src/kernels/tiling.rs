@@ -25,6 +25,9 @@ pub(crate) struct Tiling {
     pub tiles_pixels: u32,
     /// Tiles along the output channels: of one group, or of all together.
     pub tiles_channels: u32,
+    /// Tiles along the pixels that all tiles along the channels take in turn, before the next so many: as many as share an
+    /// input of [`RUN_BYTES`], so that it comes from memory once.
+    pub tiles_run: u32,
     /// All tiles: those two times the groups that are divided apart, times the workgroups that share a tile's sums.
     pub tiles: u32,
     /// Workgroups that share a tile's sums, and the part of a sum that each has, in the unit of [`Depth::length`].
@@ -32,6 +35,15 @@ pub(crate) struct Tiling {
     pub split_length: u32,
     /// Multiply-adds that one tile executes, tails included.
     pub tile_macs: u64,
+}
+
+/// Bytes of input that stay in a cache next to the processor's core while each of the tiles along the channels reads them.
+const RUN_BYTES: u64 = 512 << 10;
+
+/// How many of these tiles along the pixels read so many bytes of input: all of them, where that is little more.
+fn run_of(pass: &Lowered, tiles_pixels: u64) -> u64 {
+    let runs = pass.group_inputs().saturating_mul(pass.element_size()) / RUN_BYTES;
+    if runs < 2 { tiles_pixels } else { tiles_pixels.div_ceil(runs) }
 }
 
 impl Tiling {
@@ -61,6 +73,7 @@ impl Tiling {
             pixels: pixels as u32,
             tiles_pixels: tiles_pixels as u32,
             tiles_channels: tiles_channels as u32,
+            tiles_run: run_of(pass, tiles_pixels) as u32,
             tiles: tiles as u32,
             splits: 1,
             split_length: 0,

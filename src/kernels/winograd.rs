@@ -12,7 +12,7 @@ use crate::lowered::Lowered;
 use crate::prepare::Prepare;
 use crate::shader::Source;
 use crate::weights::Packing;
-use crate::winograd::{self, InputTransform};
+use crate::winograd::{self, Block, InputTransform};
 
 const TRANSFORMS: &str = include_str!("../../shaders/winograd.wgsl");
 const TILES: &str = include_str!("../../shaders/winograd_tiles.wgsl");
@@ -31,14 +31,14 @@ const fn variant(name: &'static str, outputs: u32, kernel: Kernel, variant: &'st
 
 static VARIANTS: [Variant; 9] = [
     variant("f6-m64n64k8", 6, Kernel::Tiled, "m64n64k8"),
-    variant("f6-r1x28c4", 6, Kernel::Broadcast, "r1x28c4"),
+    variant("f6-r1x20c8", 6, Kernel::Broadcast, "r1x20c8"),
     variant("f4-m64n64k8", 4, Kernel::Tiled, "m64n64k8"),
     variant("f4-m32n32k16", 4, Kernel::Tiled, "m32n32k16"),
-    variant("f4-r1x28c4", 4, Kernel::Broadcast, "r1x28c4"),
+    variant("f4-r1x20c8", 4, Kernel::Broadcast, "r1x20c8"),
     variant("f4-r1x16c8", 4, Kernel::Broadcast, "r1x16c8"),
     variant("f2-m64n64k8", 2, Kernel::Tiled, "m64n64k8"),
     variant("f2-m32n32k16", 2, Kernel::Tiled, "m32n32k16"),
-    variant("f2-r1x28c4", 2, Kernel::Broadcast, "r1x28c4"),
+    variant("f2-r1x20c8", 2, Kernel::Broadcast, "r1x20c8"),
 ];
 
 impl Variant {
@@ -74,7 +74,8 @@ impl Recipe for Winograd {
         capabilities: &Capabilities,
     ) -> Result<Vec<Lowered>, String> {
         let Choice { kernel, variant: inner } = VARIANTS[variant].inner();
-        winograd::passes(&passes, VARIANTS[variant].outputs, kernel.recipe().block(inner), capabilities)
+        let block = Block { places: kernel.recipe().block(inner), together: kernel == Kernel::Broadcast };
+        winograd::passes(&passes, VARIANTS[variant].outputs, block, capabilities)
     }
 
     fn source(&self, variant: usize) -> &'static str {
@@ -156,7 +157,7 @@ pub(crate) fn output_transform_source(pass: &Lowered, residual: Access, shader_f
         return Err(crate::error::Error::Internal("an output transform without products".into()));
     };
     let storage = Storage::of(transform.dtype, shader_f16);
-    let main = [TRANSFORMS, TILES, include_str!("../../shaders/winograd_output.wgsl")].concat();
+    let main = [TRANSFORMS, TILES, include_str!("../../shaders/winograd_output.wgsl")];
     let mut source = module(Products::AsStored, [storage; 3], &main)?;
     source.set(&transform.tile().constants())?;
     source.set(&[("OUTPUT_DENSE", (transform.output_steps.axes[2] == 1).into())])?;

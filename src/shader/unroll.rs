@@ -18,31 +18,80 @@ const UNROLL: &str = " // unroll\n";
 /// # Errors
 /// [`Error::Internal`] if a marked loop is not of the form above.
 pub(crate) fn unrolled(text: &str) -> Result<String> {
-    let mut result = String::with_capacity(4 * text.len());
-    unroll(text, text, &mut result)?;
+    let mut result = String::with_capacity(8 * text.len());
+    let parts = parse(text, text, &mut Vec::new())?;
+    write(&parts, &mut Vec::new(), &mut result);
     Ok(folded(&result))
 }
 
-/// Appends `text` with its marked loops unrolled, outer ones first; `module` is where bounds are looked up.
-fn unroll(text: &str, module: &str, out: &mut String) -> Result<()> {
-    let Some(mark) = text.find(UNROLL) else {
-        out.push_str(text);
-        return Ok(());
-    };
-    let start = text[..mark].rfind('\n').map_or(0, |newline| newline + 1);
-    let head = &text[start..mark];
-    let malformed = || Error::Internal(format!("the shader's line {:?} cannot be unrolled", head.trim()));
-    let (variable, bound) = loop_head(head).ok_or_else(malformed)?;
-    let count = constant(module, bound).ok_or_else(malformed)?;
-    let rest = &text[mark + UNROLL.len()..];
-    let end = closing_brace(rest).ok_or_else(malformed)?;
-    out.push_str(&text[..start]);
-    for number in 0..count {
-        out.push_str("{\n");
-        unroll(&substitute(&rest[..end], variable, &format!("{number}u")), module, out)?;
-        out.push('}');
+/// A part of a shader, read once and written as often as the loops around it say.
+enum Part<'t> {
+    Text(&'t str),
+    /// The number of the loop that is so many levels below the outermost one.
+    Number(usize),
+    Loop {
+        count: u32,
+        body: Vec<Part<'t>>,
+    },
+}
+
+/// The parts of a text within loops over these variables; `module` is where bounds are looked up.
+fn parse<'t>(mut text: &'t str, module: &str, variables: &mut Vec<&'t str>) -> Result<Vec<Part<'t>>> {
+    let mut parts = Vec::new();
+    while let Some(mark) = text.find(UNROLL) {
+        let start = text[..mark].rfind('\n').map_or(0, |newline| newline + 1);
+        let head = &text[start..mark];
+        let malformed = || Error::Internal(format!("the shader's line {:?} cannot be unrolled", head.trim()));
+        let (variable, bound) = loop_head(head).ok_or_else(malformed)?;
+        let count = constant(module, bound).ok_or_else(malformed)?;
+        let rest = &text[mark + UNROLL.len()..];
+        let end = closing_brace(rest).ok_or_else(malformed)?;
+        split(&text[..start], variables, &mut parts);
+        variables.push(variable);
+        let body = parse(&rest[..end], module, variables)?;
+        variables.pop();
+        parts.push(Part::Loop { count, body });
+        text = &rest[end + 1..];
     }
-    unroll(&rest[end + 1..], module, out)
+    split(text, variables, &mut parts);
+    Ok(parts)
+}
+
+/// Appends a text without marked loops, variables apart.
+fn split<'t>(text: &'t str, variables: &[&str], parts: &mut Vec<Part<'t>>) {
+    // Up to where the text has become parts.
+    let mut done = 0;
+    let mut at = 0;
+    while let Some(from) = text[at..].find(is_part).map(|more| at + more) {
+        at = text[from..].find(|c| !is_part(c)).map_or(text.len(), |length| from + length);
+        // An inner loop's variable hides an outer one's. A field is something else.
+        let level = variables.iter().rposition(|variable| *variable == &text[from..at]);
+        if let Some(level) = level.filter(|_| !text[..from].ends_with('.')) {
+            parts.push(Part::Text(&text[done..from]));
+            parts.push(Part::Number(level));
+            done = at;
+        }
+    }
+    parts.push(Part::Text(&text[done..]));
+}
+
+/// Appends parts within loops that have come to these numbers.
+fn write(parts: &[Part<'_>], numbers: &mut Vec<String>, out: &mut String) {
+    for part in parts {
+        match part {
+            Part::Text(text) => out.push_str(text),
+            Part::Number(level) => out.push_str(&numbers[*level]),
+            Part::Loop { count, body } => {
+                for number in 0..*count {
+                    out.push_str("{\n");
+                    numbers.push(format!("{number}u"));
+                    write(body, numbers, out);
+                    numbers.pop();
+                    out.push('}');
+                }
+            }
+        }
+    }
 }
 
 /// Variable and bound of `for (var i = 0u; i < BOUND; i++) {`.
@@ -69,22 +118,6 @@ pub(super) fn closing_brace(text: &str) -> Option<usize> {
         depth += i32::from(byte == b'{') - i32::from(byte == b'}');
         depth == 0
     })
-}
-
-/// Replaces an identifier.
-fn substitute(text: &str, identifier: &str, value: &str) -> String {
-    let mut result = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(identifier) {
-        let (before, after) = (&rest[..at], &rest[at + identifier.len()..]);
-        let previous = before.chars().next_back().or_else(|| result.chars().next_back());
-        let whole = !previous.is_some_and(|c| is_part(c) || c == '.') && !after.starts_with(is_part);
-        result.push_str(before);
-        result.push_str(if whole { value } else { identifier });
-        rest = after;
-    }
-    result.push_str(rest);
-    result
 }
 
 #[cfg(test)]
