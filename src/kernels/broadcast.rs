@@ -2,6 +2,7 @@
 
 use super::window::{Taps, Window};
 use super::{Build, Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, long_in_parts, sum_block};
+use crate::dtype::DType;
 use crate::lowered::Lowered;
 use crate::shader::Constant;
 use crate::weights::Packing;
@@ -9,8 +10,9 @@ use crate::weights::Packing;
 /// Most input values at a time: AMD's chips have 106 scalar registers, and the window lies there.
 const LIVE: u64 = 40;
 const LIVE_IN_ROW: u64 = 32;
-/// Vector registers for sums and weights, of 256 on AMD's chips.
+/// Vector registers for sums and weights, of 256 on AMD's chips, and how many of them 16-bit weights take on their way.
 const REGISTERS: u32 = 240;
+const WIDENING: u32 = 40;
 
 /// What an invocation computes, and how many of them a workgroup has.
 struct Variant {
@@ -29,7 +31,11 @@ impl Variant {
         let most = match rows {
             _ if is_generic(self.name) => Taps::One,
             // Beside the sums, weights lie in vector registers.
-            1 => Taps::Strips { live: LIVE, taps: u64::from((REGISTERS - columns * self.channels) / self.channels) },
+            1 => {
+                let registers = REGISTERS - if pass.dtype == DType::F16 { WIDENING } else { 0 };
+                let taps = (registers - columns * self.channels) / self.channels;
+                Taps::Strips { live: LIVE, taps: taps.into() }
+            }
             _ => Taps::Kernel { live: LIVE, row: LIVE_IN_ROW },
         };
         Window::of_channels(pass, self.pixels, most).unwrap_or_else(|| Window::of(pass, self.pixels, most))
