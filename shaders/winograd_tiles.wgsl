@@ -26,7 +26,8 @@ fn tile_of(count: u32, rows: u32, columns: u32) -> vec3u {
     return vec3u(all_rows / rows, all_rows % rows, count % columns);
 }
 
-// Divided out once for the workgroup; an invocation counts on from there. `places` is a multiple of `run`.
+// Divided out once for the workgroup; an invocation counts on from there. `places` is a multiple of `run`, of which there is one,
+// or of at most 28 places: a workgroup of one channel then counts less than 128 on.
 fn place_of(
     workgroup: vec3u, local: u32, channels: u32, places: u32, run: u32, planes: u32, rows: u32, columns: u32,
 ) -> Place {

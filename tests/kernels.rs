@@ -173,6 +173,19 @@ fn edges_cut_no_block_checked() {
     edges_cut_no_block(Checks::Checked);
 }
 
+/// Inputs so large that tiles along the pixels come in runs, the last of them shorter, with several tiles along the channels.
+#[test]
+fn tiles_in_runs() {
+    let Some(gpu) = gpu::open_own() else { return };
+    let runner = Runner::new(gpu.engine());
+    let problem = "c4h263w257o130k1".parse().unwrap();
+    let case = Case { index: 1, name: "runs".into(), problem };
+    let mut units = Unit::all();
+    units.retain(|unit| ["c8x8", "r1x16c8", "m64n64k8", "split-m32n32k16", "generic-m32n64k8"].contains(&unit.variant));
+    assert_eq!(units.len(), 10, "five variants in both modes");
+    assert_eq!(run(&runner, &case, &units).unwrap(), Vec::<String>::new());
+}
+
 /// Nothing is left out by accident: every variant runs in both modes on many problems, and every configuration on every
 /// kernel.
 #[test]

@@ -233,6 +233,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn runs_share_half_a_megabyte_of_input() {
+        let tiling = |text: &str| {
+            let pass = crate::lowered::tests::one(text);
+            Tiling::of_blocks(&pass, [1, 16], 1, TileChannels::OfOneGroup(128)).unwrap()
+        };
+        let line = tiling("c512w16000o512k10s5");
+        assert_eq!((line.tiles_pixels, line.tiles_channels, line.tiles_run), (200, 4, 4), "62 times half a megabyte");
+        let small = tiling("c256h28w28o256k3p1");
+        assert_eq!((small.tiles_pixels, small.tiles_run), (56, 56), "800 KB are one run");
+        // Each group has an input of its own.
+        let groups = tiling("c512w16000o512k3p1g16");
+        assert_eq!((groups.tiles_pixels, groups.tiles_run), (1000, 334), "2 MB");
+        let nothing = tiling("n0c256h28w28o256k3p1");
+        assert_eq!((nothing.tiles, nothing.tiles_run), (0, 0));
+    }
+
+    #[test]
     fn sums_split_into_whole_steps_that_cover_them() {
         let depth = Depth { length: 1000, step: 16, rounds: 40, longest: u32::MAX, run: [9, 1] };
         assert_eq!(depth.parts(u64::MAX, 1).unwrap(), [Part { begin: 0, end: 1000 }]);
