@@ -115,3 +115,38 @@ impl WholeCall {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wgpu_conv::{Context, ContextOptions, PlanOptions};
+    use wgpu_conv_check::{DataKind, ProblemData};
+
+    use super::*;
+
+    /// Two calls on a device that maps storage, where there is one, and on one that does not: the same results, and the right ones.
+    #[test]
+    fn copied_or_mapped_results_are_the_same() {
+        if std::env::var("WGPU_CONV_SKIP_GPU_TESTS").is_ok_and(|value| value == "1") {
+            println!("SKIPPED: WGPU_CONV_SKIP_GPU_TESTS=1");
+            return;
+        }
+        let context = Context::new_blocking(&ContextOptions::default()).unwrap();
+        let descriptor =
+            wgpu::DeviceDescriptor { required_limits: context.adapter.limits(), ..wgpu::DeviceDescriptor::default() };
+        let (device, queue) = pollster::block_on(context.adapter.request_device(&descriptor)).unwrap();
+        let problem = "n2c4h9w11o6k3p1".parse().unwrap();
+        let data = ProblemData::generate(&problem, DataKind::Uniform, 1).unwrap();
+        let input = problem.dtype().encode(&data.input).into_owned();
+        for engine in [context.engine(), Engine::new(&device, &queue)] {
+            let prepared = Prepared::new(&engine, &problem, &data.tensors(), &PlanOptions::default()).unwrap();
+            let mut call = WholeCall::new(&engine, &prepared).unwrap();
+            let maps = engine.device().features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS);
+            assert_eq!(maps, call.upload == call.input && call.download == call.output);
+            let reference = data.reference_as(&problem, prepared.plan.rounding()).unwrap();
+            let first = call.run(&input).unwrap().to_vec();
+            assert!(reference.compare(&problem.output_dtype().decode(&first)).unwrap().passed());
+            assert_eq!(call.run(&input).unwrap(), first, "once more");
+        }
+        assert!(!device.features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS), "or nothing was copied");
+    }
+}
