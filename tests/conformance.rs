@@ -2,8 +2,8 @@
 //! modes, and a larger suite where there is one, in the format of `tests/data/FORMAT.md`: the folder that
 //! `WGPU_CONV_SUITE_DIR` names, else `../shared/conformance` beside the repository.
 //!
-//! Of the larger suite each kernel's first variant runs here, and in checked mode the generic ones; the program's
-//! `wgpu-conv verify --suite DIR` runs it on all, in both modes.
+//! Of the larger suite each case runs here on one variant of each kernel, in turn, and in checked mode on the generic ones; the
+//! program's `wgpu-conv verify --suite DIR` runs it on all, in both modes.
 
 #[path = "common/gpu.rs"]
 mod gpu;
@@ -41,12 +41,17 @@ fn run(gpu: &gpu::Gpu, suite: &Suite, filter: &Filter) -> Report {
     report
 }
 
+/// A number for a case's turn.
+fn sum(name: &str) -> usize {
+    name.bytes().map(usize::from).sum()
+}
+
 /// The committed cases on the kernel's variants in this mode: each variant takes a fifth of them, neighbours in the list of
 /// variants another fifth. (Nearly every case is a shader of its own; `wgpu-conv verify --suite tests/data` runs all on all.)
 fn node_cases(kernel: Kernel, checks: Checks) {
     let Some(gpu) = gpu::open_own() else { return };
     let suite = load(&root().join("tests/data"));
-    let share = |name: &str| name.bytes().map(usize::from).sum::<usize>() % 5;
+    let share = |name: &str| sum(name) % 5;
     let mut passed = [0; 5];
     for (place, variant) in kernel.variants().into_iter().enumerate() {
         let mut part = suite.clone();
@@ -101,23 +106,58 @@ fn larger_suite() -> Option<PathBuf> {
     beside.is_dir().then_some(beside)
 }
 
-#[test]
-fn larger_suite_cases_and_refusals() {
+/// The larger suite, its refusals too, on a kernel: each case on one of its specialised variants, and on all that are generic.
+fn larger_suite_on(kernel: Kernel) {
     let Some(folder) = larger_suite() else {
         println!("no {SUITE_VARIABLE} and no ../shared/conformance: only the committed cases were run");
         return;
     };
     let Some(gpu) = gpu::open_own() else { return };
     let suite = load(&folder);
-    let mut passed = 0;
-    for &kernel in Kernel::ALL {
-        let variants = kernel.variants();
-        let chosen = variants.iter().take(1).chain(variants.iter().filter(|variant| variant.starts_with("generic")));
-        for (place, &variant) in chosen.enumerate() {
-            let checks = if place == 0 { Checks::Trusted } else { Checks::Checked };
-            let filter = Filter { kernel: Some(kernel), variant: Some(variant.into()), checks: Some(checks) };
-            passed += run(&gpu, &suite, &filter).passed();
-        }
+    let run = |suite: &Suite, variant: &str, checks| {
+        let filter = Filter { kernel: Some(kernel), variant: Some(variant.into()), checks: Some(checks) };
+        let report = run(&gpu, suite, &filter);
+        assert_eq!(report.skipped(), 0, "{kernel} {variant}: {}", report.closing_line());
+        [report.passed(), report.passed() + report.refused()]
+    };
+    let (generic, special): (Vec<_>, Vec<_>) =
+        kernel.variants().into_iter().partition(|variant| variant.starts_with("generic"));
+    let mut runs = [0; 2];
+    for (place, variant) in special.iter().enumerate() {
+        let mut part = suite.clone();
+        part.retain(|name| sum(name) % special.len() == place);
+        let of_variant = run(&part, variant, Checks::Trusted);
+        runs = [0, 1].map(|which| runs[which] + of_variant[which]);
     }
-    assert!(passed > 0, "{} holds no case that this library runs", folder.display());
+    assert_eq!(runs[1], suite.len(), "{kernel}");
+    assert!(runs[0] > 0 || kernel == Kernel::Matrix, "{kernel} took no case of {}", folder.display());
+    // These refuse nothing.
+    for variant in generic {
+        assert_eq!(run(&suite, variant, Checks::Checked), [suite.len(); 2], "{kernel} {variant}");
+    }
+}
+
+#[test]
+fn larger_suite_on_direct() {
+    larger_suite_on(Kernel::Direct);
+}
+
+#[test]
+fn larger_suite_on_broadcast() {
+    larger_suite_on(Kernel::Broadcast);
+}
+
+#[test]
+fn larger_suite_on_tiled() {
+    larger_suite_on(Kernel::Tiled);
+}
+
+#[test]
+fn larger_suite_on_winograd() {
+    larger_suite_on(Kernel::Winograd);
+}
+
+#[test]
+fn larger_suite_on_matrix() {
+    larger_suite_on(Kernel::Matrix);
 }
