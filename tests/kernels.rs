@@ -51,6 +51,14 @@ impl Cases {
         self.coverage.configuration(case.index)
     }
 
+    /// Every `PARTS`-th configuration from number `part` on, one after the other; what has none counts as one of its own.
+    fn of_part(&self, part: usize) -> Vec<&Case> {
+        let mut cases: Vec<&Case> = self.cases.iter().collect();
+        cases.retain(|case| self.configuration(case).unwrap_or(case.index) % PARTS == part);
+        cases.sort_by_key(|case| self.configuration(case));
+        cases
+    }
+
     /// Whether the case runs on this unit.
     fn runs(&self, case: &Case, unit: &Unit) -> bool {
         self.coverage.runs(case.index, &case.problem, unit)
@@ -62,8 +70,14 @@ fn run_part(part: usize) {
     let Some(gpu) = gpu::open_own() else { return };
     let runner = Runner::new(gpu.engine());
     let cases = Cases::shared();
-    let (mut failures, mut runs) = (Vec::new(), 0);
-    for case in cases.cases.iter().filter(|case| cases.configuration(case).unwrap_or(case.index) % PARTS == part) {
+    let (mut failures, mut runs, mut pipelines, mut last) = (Vec::new(), 0, 0, None);
+    for case in cases.of_part(part) {
+        // On a software adapter a pipeline takes 10 MB and more; only the generic ones serve several configurations.
+        let another = std::mem::replace(&mut last, cases.configuration(case)) != cases.configuration(case);
+        if another && gpu.engine().pipeline_count() > MOST_PIPELINES {
+            pipelines += gpu.engine().pipeline_count();
+            gpu.engine().forget_pipelines();
+        }
         let (mut units, refusals) = runner.units(&case.problem);
         let may = |unit: &Unit| !unit.takes_everything() || cases.configuration(case).is_none() && !unit.is_generic();
         assert!(refusals.iter().all(|refusal| may(&refusal.unit)), "{} {}: {refusals:?}", case.name, case.problem);
@@ -74,7 +88,7 @@ fn run_part(part: usize) {
             Err(error) => failures.push(format!("{} {}: {error}", case.name, case.problem)),
         }
     }
-    println!("{runs} runs, {} pipelines", gpu.engine().pipeline_count());
+    println!("{runs} runs, {} pipelines", pipelines + gpu.engine().pipeline_count());
     assert!(failures.is_empty(), "{} of {runs} runs failed:\n{}", failures.len(), failures.join("\n"));
 }
 
@@ -98,6 +112,9 @@ fn run(runner: &Runner, case: &Case, units: &[Unit]) -> Result<Vec<String>> {
     }
     Ok(wrong)
 }
+
+/// Pipelines that are kept from one configuration to the next.
+const MOST_PIPELINES: usize = 128;
 
 /// Tests are what runs side by side; there are more of them than cores, since some take longer.
 const PARTS: usize = 8;
