@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
-use wgpu_conv::{Context, Engine, EngineOptions, PlanOptions, Problem, reference};
+use wgpu_conv::{Context, Engine, EngineOptions, PlanOptions, Problem};
 use wgpu_conv_check::{DataKind, ProblemData, Timing, WORKLOADS, timing};
 
 use crate::gpu::{self, GpuArgs, KernelArgs, Prepared};
@@ -124,7 +124,7 @@ fn measure(
     let output = prepared.run(&engine)?;
     let first_use_ms = milliseconds(start);
 
-    let comparison = reference::convolve_as(problem, &tensors, prepared.plan.rounding())?.compare(&output)?;
+    let comparison = data.reference_as(problem, prepared.plan.rounding())?.compare(&output)?;
     let verified = comparison.failures == 0;
     if !verified {
         let [expected, actual, bound] = comparison.worst;
