@@ -72,11 +72,9 @@ fn run_part(part: usize) {
     let cases = Cases::shared();
     let (mut failures, mut runs, mut pipelines, mut last) = (Vec::new(), 0, 0, None);
     for case in cases.of_part(part) {
-        // On a software adapter a pipeline takes 10 MB and more; only the generic ones serve several configurations.
-        let another = std::mem::replace(&mut last, cases.configuration(case)) != cases.configuration(case);
-        if another && gpu.engine().pipeline_count() > MOST_PIPELINES {
-            pipelines += gpu.engine().pipeline_count();
-            gpu.engine().forget_pipelines();
+        // Only the generic variants' serve several configurations.
+        if last.replace(cases.configuration(case)) != Some(cases.configuration(case)) {
+            pipelines += verify::bound_pipelines(gpu.engine());
         }
         let (mut units, refusals) = runner.units(&case.problem);
         let may = |unit: &Unit| !unit.takes_everything() || cases.configuration(case).is_none() && !unit.is_generic();
@@ -112,9 +110,6 @@ fn run(runner: &Runner, case: &Case, units: &[Unit]) -> Result<Vec<String>> {
     }
     Ok(wrong)
 }
-
-/// Pipelines that are kept from one configuration to the next.
-const MOST_PIPELINES: usize = 128;
 
 /// Tests are what runs side by side; there are more of them than cores, since some take longer.
 const PARTS: usize = 8;

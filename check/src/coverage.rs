@@ -15,8 +15,7 @@ use crate::runner::Unit;
 pub enum Extent {
     /// What tests have time for. Configurations of very many problems run on every variant in both modes, those of many on
     /// every third variant, in checked mode on every fourth; each other one on one variant of each kernel, in turn, and in
-    /// checked mode a fifth of them does. What is slow to compile takes every fourth of its turns, a smaller variant the
-    /// others. Problems take turns on the variants of Winograd's algorithm.
+    /// checked mode a fifth of them does. Problems take turns on the variants of Winograd's algorithm.
     Tests,
     /// Configurations of many problems on every variant in both modes, each other one on one variant of each kernel in either
     /// mode, in turn.
@@ -29,24 +28,6 @@ pub enum Extent {
 const MOST: usize = 20;
 /// Configurations with as many problems are those of many.
 const MANY: usize = 7;
-
-/// Variants whose shaders take a software adapter longest to compile, 1 to 3 s each, and smaller ones with shaders of the same
-/// kind, a half or a quarter of that, which run in their place where a shader serves few problems.
-const SLOW: [(&str, &str); 13] = [
-    ("across-c1x7x7", "c1x4x8"),
-    ("c8x8", "c4x7"),
-    ("r6x8c2", "r4x8c1"),
-    ("r7x7c2", "r4x4c1"),
-    ("r4x7c4", "r4x8c1"),
-    ("r1x28c4", "r1x16c4"),
-    ("r1x16c8", "r1x16c4"),
-    ("r1x20c8", "r1x28c2"),
-    ("m128n128k8", "m32n32k16"),
-    ("m128n64k8", "m32n64k16"),
-    ("m64n128k8", "m16n128k8"),
-    ("m32n128k8", "m4n256k8"),
-    ("split-m64n64k8", "split-m32n32k16"),
-];
 
 /// Problems with more groups run on some variants only: each group fills a tile of its own, nearly all of it with tails. Minutes
 /// on a slow adapter.
@@ -100,12 +81,9 @@ impl Coverage {
         }
         let Some(number) = self.configurations[index] else { return false };
         let variants = unit.kernel.variants();
-        let place_of = |name: &str| {
-            let place = variants.iter().position(|&variant| variant == name).unwrap_or_default();
-            // The two modes take turns that differ.
-            place + usize::from(unit.checks == Checks::Checked)
-        };
-        let place = place_of(unit.variant);
+        let place = variants.iter().position(|&variant| variant == unit.variant).unwrap_or_default();
+        // The two modes take turns that differ.
+        let place = place + usize::from(unit.checks == Checks::Checked);
         // Three programs each, and they depend on sizes.
         if unit.kernel == Kernel::Winograd {
             return (index + place).is_multiple_of(4) || self.extent == Extent::Usual && self.is_whole(index);
@@ -119,16 +97,7 @@ impl Coverage {
             (Extent::Tests, Checks::Checked) => 5 * special + 1,
             _ => special,
         };
-        let turn_of = |place: usize| (number + place).is_multiple_of(one_of);
-        if self.extent != Extent::Tests || self.sharing[number] >= MANY || problem.groups() > MANY_GROUPS {
-            return turn_of(place);
-        }
-        let gives_way = |name: &str| {
-            SLOW.iter().any(|&(slow, _)| slow == name) && !((number + place_of(name)) / one_of).is_multiple_of(4)
-        };
-        let stands_in =
-            |&(slow, small): &(&str, &str)| small == unit.variant && turn_of(place_of(slow)) && gives_way(slow);
-        turn_of(place) && !gives_way(unit.variant) || SLOW.iter().any(stands_in)
+        (number + place).is_multiple_of(one_of)
     }
 }
 
@@ -170,23 +139,10 @@ mod tests {
 
         let (tests, usual) = (coverage(Extent::Tests), coverage(Extent::Usual));
         for (index, problem) in problems.iter().enumerate() {
-            // In checked mode turns differ, and the usual extent has no variants that stand in for others.
-            let differs =
-                |unit: &Unit| unit.checks == Checks::Checked || SLOW.iter().any(|&(_, small)| small == unit.variant);
             for unit in Unit::all() {
                 let [less, more] = [&tests, &usual].map(|coverage| coverage.runs(index, problem, &unit));
-                assert!(more || !less || differs(&unit), "{problem} on {unit:?}: in tests alone");
+                assert!(more || !less || unit.checks == Checks::Checked, "{problem} on {unit:?}: in tests alone");
             }
-        }
-    }
-
-    /// Each slow variant has a smaller one of its own kernel, which is not slow.
-    #[test]
-    fn smaller_variants_stand_in_for_slow_ones() {
-        for (slow, small) in SLOW {
-            let with = |name| Kernel::ALL.iter().position(|kernel| kernel.variants().contains(&name));
-            assert!(with(slow).is_some() && with(slow) == with(small), "{slow}, {small}");
-            assert!(SLOW.iter().all(|&(other, _)| other != small), "{small}");
         }
     }
 }

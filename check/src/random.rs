@@ -246,7 +246,9 @@ pub fn random_on(engines: &[Engine], options: &RandomOptions, filter: &Filter, p
         if let Err(error) = run_one(session, runners, name, seed, number) {
             session.add(case(name).row(Status::Failed, format!("{error}; {}", repeat(seed, number, filter))));
         }
-        runners.own().for_each(verify::bound_pipelines);
+        for engine in runners.own() {
+            verify::bound_pipelines(engine);
+        }
     })
 }
 

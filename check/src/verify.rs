@@ -119,11 +119,14 @@ pub(crate) fn share<'n>(
     all
 }
 
-/// To be called from one case to the next.
-pub(crate) fn bound_pipelines(engine: &Engine) {
-    if engine.pipeline_count() > MOST_PIPELINES {
-        engine.forget_pipelines();
+/// To be called from one case to the next; the number of pipelines that the engine forgot.
+pub fn bound_pipelines(engine: &Engine) -> usize {
+    let count = engine.pipeline_count();
+    if count <= MOST_PIPELINES {
+        return 0;
     }
+    engine.forget_pipelines();
+    count
 }
 
 /// What is locked here is whole at any time, even if a thread panicked.
