@@ -27,59 +27,71 @@ fn load_output(index: u32) -> Value { return 0u; }
 const CHANNEL_DATA: u32 = 8u;
 const WORKGROUP: u32 = 256u;
 
-// Output number `index` in the order of memory, as it is stored.
-fn element(index: u32) -> u32 {
-    let outputs = params.pixels * params.out_channels;
+// What is stored at a place of the output, counted from the pass's first element there.
+struct Element {
+    // Nothing of this pass otherwise: a piece with a part of the channels has others of the output between its own.
+    own: bool,
+    bits: u32,
+}
+
+fn element(place: u32) -> Element {
     let plane = params.out_depth * params.out_height * params.out_width;
-    var at = index;
-    if CHANNELS_LAST {
-        let pixel = index / params.out_channels;
-        at = (pixel / plane * params.out_channels + index % params.out_channels) * plane + pixel % plane;
+    let image = place / params.out_image;
+    let of_image = place % params.out_image;
+    // Of channels, and of a channel's pixels: or of pixels, and of a pixel's channels.
+    let step = select(params.out_channel, params.out_column, CHANNELS_LAST);
+    let channel = select(of_image / step, of_image % step, CHANNELS_LAST);
+    let pixel = select(of_image % step, of_image / step, CHANNELS_LAST);
+    if image * plane >= params.pixels || channel >= params.out_channels || pixel >= plane {
+        return Element(false, 0u);
     }
-    let channel = at / plane % params.out_channels;
-    let own = CHANNEL_DATA + (params.first_channel + channel) * 4u;
+    let outputs = params.pixels * params.out_channels;
+    let at = (image * params.out_channels + channel) * plane + pixel;
+    let data = CHANNEL_DATA + (params.first_channel + channel) * 4u;
     let input_zero = quantization[1];
-    var sum = quantization[own] - input_zero * weight_sums[params.first_channel + channel];
+    var sum = quantization[data] - input_zero * weight_sums[params.first_channel + channel];
     for (var s = 0u; s < params.splits; s++) {
         sum += sums[s * outputs + at];
     }
     if WEIGHT_ZERO_POINTS {
         let group = at / plane / params.group_out;
-        let window = sums[params.splits * outputs + group * plane + at % plane];
-        sum += quantization[own + 1u] * (quantization[2] * input_zero - window);
+        let window = sums[params.splits * outputs + group * plane + pixel];
+        sum += quantization[data + 1u] * (quantization[2] * input_zero - window);
     }
     if OUTPUT_KIND == 0u {
-        return bitcast<u32>(sum);
+        return Element(true, bitcast<u32>(sum));
     }
-    var value = f32(sum) * bitcast<f32>(quantization[own + 2u]);
+    var value = f32(sum) * bitcast<f32>(quantization[data + 2u]);
     if ACTIVATION != 0u {
         let scale = bitcast<f32>(quantization[4]);
-        value = activate(value * scale, bitcast<f32>(quantization[own + 3u])) / scale;
+        value = activate(value * scale, bitcast<f32>(quantization[data + 3u])) / scale;
     }
     let low = select(0.0, -128.0, OUTPUT_KIND == 1u);
-    return u32(i32(clamp(round(value) + f32(quantization[3]), low, low + 255.0))) & 0xffu;
+    return Element(true, u32(i32(clamp(round(value) + f32(quantization[3]), low, low + 255.0))) & 0xffu);
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) local: u32) {
-    let outputs = params.pixels * params.out_channels;
     let item = tile_index(workgroup) * WORKGROUP + local;
     if OUTPUT_KIND == 0u {
-        if item < outputs {
-            output[params.output_offset + item] = element(item);
+        let element = element(item);
+        if element.own {
+            output[params.output_offset + item] = element.bits;
         }
     } else {
         let first = params.output_offset;
         // The output may begin far into its binding.
         let word = first / 4u + item;
-        var kept = 0u;
+        var kept = 0xffffffffu;
         var bytes = 0u;
         for (var b = 0u; b < 4u; b++) {
             let place = word * 4u + b;
-            if place >= first && place - first < outputs {
-                bytes |= element(place - first) << (b * 8u);
-            } else {
-                kept |= 0xffu << (b * 8u);
+            if place >= first {
+                let element = element(place - first);
+                if element.own {
+                    bytes |= element.bits << (b * 8u);
+                    kept &= ~(0xffu << (b * 8u));
+                }
             }
         }
         if kept == 0u {

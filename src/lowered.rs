@@ -488,7 +488,6 @@ impl Lowered {
             bias: false,
             epilogue: Epilogue::NONE,
             input_steps: Steps::planar(input),
-            output_steps: self.workspace_steps(),
             first_input: 0,
             weight: WeightPlace { inputs: 4 * self.weight.inputs, ..self.weight },
             ..self

@@ -21,6 +21,7 @@ use crate::lowered::{self, Line, Lowered, MAX_PASSES, Steps};
 use crate::prepare::Prepare;
 use crate::problem::Problem;
 use crate::ranges::INDEX_LIMIT;
+use crate::shape::MAX_AXES;
 use crate::tensors::Needs;
 use crate::weights::Packing;
 
@@ -551,27 +552,27 @@ impl Splitter<'_> {
             need.steps.into_iter().filter(|&(cut, _)| self.allows(pass, need, cut)).collect();
         cuts.sort_by_key(|&(_, step)| std::cmp::Reverse(step));
         if self.problem.integers().is_some() {
-            // Their outputs are written in the order of memory, so that pieces have to be dense.
+            // Words of their outputs are made in the order of memory: pixels of a piece follow each other there.
+            let first = (0..MAX_AXES).find(|&axis| pass.size(Cut::Axis(axis)) > 1);
+            cuts.retain(|(cut, _)| !matches!(cut, Cut::Axis(axis) if Some(*axis) != first));
+            // And those of other channels between the pixels are passed over.
             let last = self.problem.layout() == Layout::Nhwc;
-            let order = [Cut::Images, Cut::Groups, Cut::Outputs, Cut::Axis(0), Cut::Axis(1), Cut::Axis(2)];
-            cuts.retain(|(cut, _)| !last || !matches!(cut, Cut::Groups | Cut::Outputs));
-            cuts.sort_by_key(|(cut, _)| order.iter().position(|other| other == cut));
-            let first = cuts.iter().position(|&(cut, _)| pass.size(cut) > 1);
-            cuts = first.map(|first| cuts[first]).into_iter().collect();
+            cuts.sort_by_key(|(cut, _)| last && matches!(cut, Cut::Groups | Cut::Outputs));
         }
         cuts.into_iter().map(|(cut, _)| cut)
     }
 
     fn allows(&self, pass: &Lowered, need: &Need, cut: Cut) -> bool {
         let of_input = need.what == "the input";
+        let of_outputs = matches!(need.what, "the output" | "the workspace");
         let integers = self.problem.integers().is_some();
         let sampled = pass.prepare.is_some();
         let winograd = self.choice.kernel == Kernel::Winograd;
         match cut {
             Cut::Images => true,
             // The transformed weight lies by positions first, then by groups.
-            Cut::Groups => !winograd && (!sampled || need.what == "the output" || need.what == "the workspace"),
-            Cut::Outputs => pass.groups == 1 && (integers || !(of_input || sampled && need.what != "the output")),
+            Cut::Groups => !winograd && (!sampled || of_outputs),
+            Cut::Outputs => pass.groups == 1 && of_outputs,
             Cut::Inputs => of_input && pass.groups == 1 && !winograd && !integers && !sampled,
             Cut::Axis(axis) => !sampled && (axis > 0 || !winograd),
         }

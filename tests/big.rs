@@ -24,7 +24,7 @@ fn limited(gpu: &gpu::Gpu, bytes: u64) -> Engine {
 
 /// Problems, bytes that may be bound, and what the plan of variant generic-c1x4 says of its windows where bindings begin at least
 /// every 32 bytes.
-const SPLIT: [(&str, u64, &str); 23] = [
+const SPLIT: [(&str, u64, &str); 27] = [
     // Images.
     ("n9c5h9w8o6k3p1+residual+relu", 4096, "5 of the input, 5 of the output, 1 of the weight"),
     ("n9c4h20w20o4k3p1+residual+prelu_each", 16384, "5 of the input, 5 of the output"),
@@ -52,23 +52,30 @@ const SPLIT: [(&str, u64, &str); 23] = [
     ("n5c5h9w8o6k3p1:f16+residual+relu", 2048, "5 of the input, 5 of the output, 1 of the weight"),
     ("c20h10w12o5k3p1:f16+residual+relu", 2048, "sums in 10 parts"),
     // Integers, whose outputs share words.
-    ("n5c9h9w8o6k3p1:u8_i8_u8+relu", 2048, "10 of the input, 60 of the output"),
+    ("n5c9h9w8o6k3p1:u8_i8_u8+relu", 2048, "10 of the input, 15 of the output"),
     ("n5c9h9w8o6k3p1:nhwc:u8_u8_u8+relu", 2048, "15 of the input, 15 of the output"),
     ("c16h9w9o40k3p1:i8_i8_i32", 4096, "of the weight"),
+    // Their weights, by channels and by groups: outputs of others lie between those of a piece.
+    ("n2c20h5w5o41k3p1:i8_i8_i32", 2048, "2 of the input, 12 of the output, 6 of the weight"),
+    ("n2c20h5w5o41k3p1:nhwc:u8_i8_u8:nobias+relu", 2048, "6 of the input, 22 of the output, 6 of the weight"),
+    ("n3c24w9o96k5p2g3:u8_u8z_i8:nobias", 2048, "9 of the input, 18 of the output, 3 of the weight"),
+    ("n3c24w9o96k5p2g3:nhwc:u8_u8z_i8", 2048, "18 of the input, 18 of the output, 3 of the weight"),
     // Deformable: images, and output channels of the same samples.
     ("n5c2h9w8o6k3p1:deform:mask", 8192, "5 of the input, 5 of the output"),
     ("n1c2h9w8o40k3p1:deform", 8192, "1 of the input"),
 ];
 
 /// What it says instead where they begin every 256 bytes, WebGPU's default.
-const SPLIT_AT_256: [(&str, &str); 7] = [
+const SPLIT_AT_256: [(&str, &str); 9] = [
     ("c2h20w20o18k3p1+residual+prelu", "1 of the input, 5 of the output, 1 of the weight"),
     ("c1h40w60o1k5s2p2+residual", "38 of the input, 38 of the output"),
     ("c1h40w60o1k5p2:reflect", "16 of the input, 16 of the output"),
     ("c1h40w60o1k5p2:replicate", "16 of the input, 16 of the output"),
     ("c1w5000o1k9s2p4", "12 of the input, 12 of the output"),
     ("c1z20h9w10o1k3p1", "10 of the input, 10 of the output"),
-    ("n5c9h9w8o6k3p1:u8_i8_u8+relu", "15 of the input, 90 of the output"),
+    ("n5c9h9w8o6k3p1:u8_i8_u8+relu", "15 of the input, 15 of the output"),
+    ("n2c20h5w5o41k3p1:i8_i8_i32", "4 of the input, 44 of the output, 6 of the weight"),
+    ("n2c20h5w5o41k3p1:nhwc:u8_i8_u8:nobias+relu", "4 of the input, 24 of the output, 6 of the weight"),
 ];
 
 /// Units for a problem: one that takes all of them, another in turn, and what is rare.

@@ -6,7 +6,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::integers::Integers;
 use crate::layout::Layout;
-use crate::lowered::Lowered;
+use crate::lowered::{Lowered, Steps};
 use crate::params::{Params, activation_code};
 use crate::problem::Problem;
 
@@ -62,16 +62,28 @@ pub(crate) fn window_params(pass: &Lowered, params: Params) -> Params {
     Params { pixels: windows(pass) as u32, output_offset: behind as u32, ..params }
 }
 
-/// Parameters of `requantize.wgsl`.
+/// Parameters of `requantize.wgsl`, which finds out whose a place of the output is: it divides by the steps. Where there is a
+/// single image, channel or pixel no place is a step further, however long that is.
 pub(crate) fn requantize_params(problem: &Problem, pass: &Lowered, params: Params) -> Params {
-    Params { pixels: pass.pixels() as u32, ..params.with_activation(problem.epilogue().activation) }
+    let Steps { image, channel, axes } = pass.output_steps;
+    let divisor = |count: u64, step: u64| if count > 1 { step as u32 } else { u32::MAX };
+    let pixels = pass.pixels();
+    Params {
+        pixels: pixels as u32,
+        out_image: divisor(pass.batch.into(), image),
+        out_channel: divisor(pass.out_channels().into(), channel),
+        out_column: divisor(pixels / u64::from(pass.batch.max(1)), axes[2]),
+        ..params.with_activation(problem.epilogue().activation)
+    }
 }
 
 /// Workgroups of `requantize.wgsl`, wherever in a word the output begins.
 pub(crate) fn requantize_workgroups(pass: &Lowered, integers: Integers) -> u64 {
+    let window = pass.output_window();
+    let places = window.end - window.start;
     let words = match integers.output.size() {
-        1 => pass.outputs().div_ceil(4) + 1,
-        _ => pass.outputs(),
+        1 => places.div_ceil(4) + 1,
+        _ => places,
     };
     words.div_ceil(INTEGERS_WORKGROUP)
 }
