@@ -20,18 +20,25 @@ const STRIP_KEPT: u32 = 2u;
 const TAP_STEP_H: u32 = select(DILATION_H, 1u, CHANNEL_TAPS);
 const ACCUMULATORS: u32 = CHANNELS * ROWS * COLUMNS;
 
+// The element of the window at a row and a column of the image, for row a of the taps, in the input of a step.
+fn element(step: u32, a: u32, at_row: i32, at_column: i32) -> Value {
+    let row = step + select(0u, a * params.in_channel, CHANNEL_TAPS) + existing(at_row) * params.in_row;
+    let loaded = read_input(row + input_column(existing(at_column)));
+    return select(loaded, select(Value(), loaded, (at_row >= 0) & (at_column >= 0)), ZEROS);
+}
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) lane: u32) {
     let tile = tile_at(tile_index(workgroup), groups());
     let blocks_w = (params.out_width + COLUMNS - 1u) / COLUMNS;
     let blocks_h = (params.out_height + ROWS - 1u) / ROWS;
-    let first_x = (tile.pixel_tile % blocks_w) * COLUMNS;
-    let first_y = ((tile.pixel_tile / blocks_w) % blocks_h) * ROWS;
+    let along = stretch_at(tile.pixel_tile % blocks_w, COLUMNS, params.out_width);
+    let down = stretch_at((tile.pixel_tile / blocks_w) % blocks_h, ROWS, params.out_height);
     let plane = tile.pixel_tile / (blocks_w * blocks_h);
     let first_channel = tile.channel_tile * (LANES * CHANNELS) + lane;
 
-    let top = i32(first_y * stride_h()) - params.pad_top;
-    let left = i32(first_x * stride_w()) - params.pad_left;
+    let top = i32(down.first * stride_h()) - params.pad_top;
+    let left = i32(along.first * stride_w()) - params.pad_left;
     var walk = walk_from(params.part_begin, tile.group, plane);
 
     // Weights of one position along K, and of a channel's next tap, are so far apart. Channels beyond the last read the last.
@@ -62,6 +69,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         for (var i = 0u; i < select(params.kernel_h, TAP_ROWS, WHOLE_H || CHANNEL_TAPS); i += TAP_ROWS) {
             for (var j = 0u; j < select(params.kernel_w, TAP_COLUMNS, WHOLE_W); j += TAP_COLUMNS) {
                 let first_tap = params.weight_offset * 4u + weight_row * position_step + (i * kernel_w() + j) * tap_step;
+                // Where the window begins is far from all that was read before. Ahead of the weights, which then are read while this is on
+                // its way.
+                var window: array<Value, WINDOW_H * WINDOW_W>;
+                window[0] = element(walk.at, 0u, source_row(walk.slice, top, 0u, i, 0u), source_column(left, 0u, j));
                 var taps: array<Value, CHANNELS * TAP_ROWS * TAP_COLUMNS>;
                 for (var v = 0u; v < CHANNELS; v++) { // unroll
                     for (var a = 0u; a < TAP_ROWS; a++) { // unroll
@@ -80,25 +91,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
                 }
                 // Rows of the window are loaded when the first row of pixels needs them, and columns with the first strip
                 // that does; each sum is finished before the next one. So few of either are needed in registers at a time.
-                var window: array<Value, WINDOW_H * WINDOW_W>;
                 for (var y = 0u; y < ROWS; y++) { // unroll
                     for (var strip = 0u; strip < STRIPS; strip++) { // unroll
                         for (var a = 0u; a < TAP_ROWS; a++) { // unroll
                             if y < REUSE_ROWS || a + REUSE_TAPS >= TAP_ROWS {
                                 let at_row = source_row(walk.slice, top, y, i, select(a, 0u, CHANNEL_TAPS));
-                                let from_channel = select(0u, a * params.in_channel, CHANNEL_TAPS);
-                                let row = walk.at + from_channel + existing(at_row) * params.in_row;
                                 for (var w = 0u; w < STRIP_WINDOW; w++) { // unroll
-                                    if strip == 0u || w >= STRIP_KEPT {
-                                        let q = strip * (STRIP * STEP_W) + w;
+                                    let q = strip * (STRIP * STEP_W) + w;
+                                    if (strip == 0u || w >= STRIP_KEPT) && y + a + q > 0u {
                                         var at_column = at_columns[q];
                                         if WHOLE_W {
                                             at_column = source_column(left, q, j);
                                         }
-                                        let loaded = read_input(row + input_column(existing(at_column)));
-                                        let inside = (at_row >= 0) & (at_column >= 0);
                                         let at = (y * STEP_H + a * TAP_STEP_H) * WINDOW_W + q;
-                                        window[at] = select(loaded, select(Value(), loaded, inside), ZEROS);
+                                        window[at] = element(walk.at, a, at_row, at_column);
                                     }
                                 }
                             }
@@ -144,11 +150,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         let out_plane = output_plane(plane, out_channel);
         for (var y = 0u; y < ROWS; y++) { // unroll
             // Ahead of the stores: compilers do not merge loads across conditions.
-            let out_row = out_plane + (first_y + y) * params.out_row + output_column(first_x);
-            let exists = tile.live & (channel < params.group_out) & (first_y + y < params.out_height);
-            let count = select(0u, params.out_width - first_x, exists);
+            let out_row = out_plane + (down.first + y) * params.out_row + output_column(along.first);
+            let exists = tile.live & (channel < params.group_out) & (y - down.again < own_of(down, params.out_height));
+            let own = select(0u, own_of(along, params.out_width), exists);
             for (var x = 0u; x < COLUMNS; x++) { // unroll
-                if x < count {
+                if x - along.again < own {
                     let sum = totals[(v * ROWS + y) * COLUMNS + x] + sums[(v * ROWS + y) * COLUMNS + x];
                     store(sum, of_channel, out_row + output_column(x));
                 }

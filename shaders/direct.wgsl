@@ -25,12 +25,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     let blocks_h = (params.out_height + ROWS - 1u) / ROWS;
     let first_block = tile.pixel_tile * GROUP_X;
     let ahead = min(local.x, params.pixels - 1u - first_block);
-    let along = first_block % blocks_w + ahead;
-    let rows_ahead = small_quotient(along, blocks_w);
-    let down = (first_block / blocks_w) % blocks_h + rows_ahead;
-    let planes_ahead = small_quotient(down, blocks_h);
-    let first_x = (along - rows_ahead * blocks_w) * COLUMNS;
-    let first_y = (down - planes_ahead * blocks_h) * ROWS;
+    let columns_ahead = first_block % blocks_w + ahead;
+    let rows_over = small_quotient(columns_ahead, blocks_w);
+    let rows_ahead = (first_block / blocks_w) % blocks_h + rows_over;
+    let planes_ahead = small_quotient(rows_ahead, blocks_h);
+    let along = stretch_at(columns_ahead - rows_over * blocks_w, COLUMNS, params.out_width);
+    let down = stretch_at(rows_ahead - planes_ahead * blocks_h, ROWS, params.out_height);
     let plane = first_block / (blocks_w * blocks_h) + planes_ahead;
     var first_channel = (tile.channel_tile * GROUP_Y + local.y) * CHANNELS;
     var live = tile.live & (ahead == local.x);
@@ -46,8 +46,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
     }
 
     let quads = (params.group_out + 3u) / 4u;
-    let top = i32(first_y * stride_h()) - params.pad_top;
-    let left = i32(first_x * stride_w()) - params.pad_left;
+    let top = i32(down.first * stride_h()) - params.pad_top;
+    let left = i32(along.first * stride_w()) - params.pad_left;
     var walk = walk_from(params.part_begin, group, plane);
 
     // The padding rule along a row, ahead of the loops where the taps allow it.
@@ -142,12 +142,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) l
         let of_channel = load_channel(out_channel);
         let out_plane = output_plane(plane, out_channel);
         for (var y = 0u; y < ROWS; y++) { // unroll
-            let out_row = out_plane + (first_y + y) * params.out_row + output_column(first_x);
-            // Pixels of this row that exist: one comparison for each store.
-            let exists = live & (channel < params.group_out) & (first_y + y < params.out_height);
-            let count = select(0u, params.out_width - first_x, exists);
+            let out_row = out_plane + (down.first + y) * params.out_row + output_column(along.first);
+            // Of this row's pixels: one comparison for each store.
+            let exists = live & (channel < params.group_out) & (y - down.again < own_of(down, params.out_height));
+            let own = select(0u, own_of(along, params.out_width), exists);
             for (var x = 0u; x < COLUMNS; x++) { // unroll
-                if x < count {
+                if x - along.again < own {
                     let sum = totals[(o * ROWS + y) * COLUMNS + x] + sums[(o * ROWS + y) * COLUMNS + x];
                     store(sum, of_channel, out_row + output_column(x));
                 }

@@ -17,7 +17,7 @@ const REUSE_ROWS: u32 = 1u;
 const REUSE_TAPS: u32 = 1u;
 // Whether an element may be a zero of the padding.
 const ZEROS: bool = true;
-// Whether every element that a block touches is one of the image: no padding, and no tile reaches over an edge.
+// Whether every element that a block touches is one of the image: no padding, and no axis shorter than a block.
 const INSIDE: bool = false;
 // Steps along a sum that are added up on their own before they join the total, or 0: keeps rounding small where K is large.
 const SUM_CHANNELS: u32 = 0u;
@@ -31,6 +31,23 @@ const STEP_W: u32 = select(1u, STRIDE_W, STRETCH_W);
 
 // Input channels of a step along a sum.
 const STEP_CHANNELS: u32 = select(1u, TAP_ROWS, CHANNEL_TAPS);
+
+// A stretch of an axis of the output that a block computes. The last block ends where the axis does, if that is long enough:
+// so it needs no element beyond the image, and computes again some outputs that the block before it stores.
+struct Stretch {
+    first: u32,
+    // How many of its elements, the first ones, are not its own.
+    again: u32,
+}
+
+fn stretch_at(number: u32, block: u32, size: u32) -> Stretch {
+    let own = number * block;
+    let first = min(own, max(size, block) - block);
+    return Stretch(first, select(own - first, 0u, block == 1u));
+}
+
+// Elements of a stretch that are its own, up to the end of the axis.
+fn own_of(stretch: Stretch, size: u32) -> u32 { return size - stretch.first - stretch.again; }
 
 // Row of the image (negative for a zero) for row y of the pixels and row a of the taps from (i, j) on, and column of the
 // image for the window's column q. In a slice that is padding (negative) every row is.

@@ -155,7 +155,7 @@ fn table_part_8() {
 }
 
 /// Where no edge cuts a block of pixels there is no padding rule in the shader: all variants that have such blocks, on problems
-/// that all of their blocks divide.
+/// that their blocks divide and on others, where the last block of an axis overlaps the one before.
 fn edges_cut_no_block(checks: Checks) {
     let Some(gpu) = gpu::open_own() else { return };
     let runner = Runner::new(gpu.engine());

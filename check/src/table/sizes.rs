@@ -81,6 +81,9 @@ pub(super) fn small_workloads() -> Vec<Entry> {
     listed(&[
         ("edges-cut-no-block", "n1c2h86w114o4k3"),
         ("edges-cut-no-block-of-a-line", "n2c4h4w84o6k1"),
+        // The last ones begin earlier.
+        ("edges-cut-no-block-where-blocks-overlap", "n2c3h35w44o5k2"),
+        ("edges-cut-no-block-where-blocks-overlap-in-a-line", "n2c4h9w11o6k1"),
         ("small-a", "n1c64h7w7o64k3p1"),
         ("small-b", "n1c128h8w8o32k3s2p1"),
         ("small-c", "n1c256h3w3o64k3p1"),
