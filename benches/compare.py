@@ -21,8 +21,9 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
-# A call this long needs no call before it to warm the caches.
-LONG_MS = 50
+# A call this long needs no call before it to warm caches and pages. (Pages that rest for some seconds can be slow on a virtual
+# machine: without it, calls of 40 ms took 100, and so on round after round.)
+LONG_MS = 1000
 # How long passes on the GPU should be together, so that the clock's step does not count.
 GPU_SAMPLE_MS = 5
 # Fractions of the error bound of plain sums: algorithms such as Winograd's round more often.
