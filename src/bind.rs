@@ -11,7 +11,7 @@ use crate::gpu::{Pending, scoped};
 use crate::kernels::{Access, Aliasing};
 use crate::memory::Reservation;
 use crate::params::{Block, Params, SampleParams};
-use crate::plan::{Plan, Program, Role, Segment, View, Views};
+use crate::plan::{Plan, Program, Role, Segment, View, Views, submissions};
 use crate::tensors::{Needs, check_presence};
 use crate::weights::{Packing, Weights};
 use crate::workspace::Workspace;
@@ -81,6 +81,8 @@ struct BoundWork {
     steps: Vec<Step>,
     /// Bytes from one segment's parameters to the next.
     stride: u32,
+    /// Segments that are submitted together.
+    submissions: Vec<Range<u32>>,
     workspace: Workspace,
     #[expect(dead_code, reason = "what the bind groups hold counts as in use")]
     reservations: [Reservation; 3],
@@ -137,7 +139,7 @@ impl Bound {
         }
     }
 
-    /// Records one segment into the caller's pass, for callers that submit segment by segment: all of them, in order,
+    /// Records one segment into the caller's pass, for callers that submit some at a time: all of them, in order,
     /// since a later segment may continue the sums of an earlier one.
     ///
     /// # Errors
@@ -152,7 +154,14 @@ impl Bound {
         }
     }
 
-    /// Submits the convolution, each segment on its own, without waiting for the GPU. Threads may do so at once: nobody else's
+    /// Which segments may be submitted together: ranges of their numbers, in order, each of as many segments as keep below
+    /// [`EngineOptions::max_segment_macs`](crate::EngineOptions::max_segment_macs). Most convolutions are one submission; each
+    /// more costs the driver some ten microseconds.
+    pub fn submissions(&self) -> impl ExactSizeIterator<Item = Range<u32>> + '_ {
+        self.work.as_ref().map_or(&[][..], |work| &work.submissions).iter().cloned()
+    }
+
+    /// Submits the convolution as [`Bound::submissions`] says, without waiting for the GPU. Threads may do so at once: nobody else's
     /// segments on the same [`Workspace`] come between. (So wgpu must not call back into this from within a submission.)
     ///
     /// # Errors
@@ -165,10 +174,11 @@ impl Bound {
     fn start_submit(&self) -> Pending<()> {
         let submit = || {
             // Nobody else's segments come between on a workspace that is shared.
-            let _alone = self.work.as_ref().map(|work| work.workspace.submitting());
-            for index in 0..self.segments() {
+            let Some(work) = &self.work else { return };
+            let _alone = work.workspace.submitting();
+            for segments in &work.submissions {
                 let mut encoder = self.engine.encoder("wgpu-conv: convolution");
-                let _ = self.record_segment(index, &mut begin_pass(&mut encoder));
+                work.record(&mut begin_pass(&mut encoder), segments.start as usize..segments.end as usize);
                 self.engine.queue().submit([encoder.finish()]);
             }
         };
@@ -282,7 +292,9 @@ impl Bound {
             let (steps, pending) = scoped(engine.device(), engine.lost(), "binding buffers", make);
             pending.await?;
             let (steps, workspace) = steps?;
-            Ok(Self { engine, work: Some(BoundWork { steps, stride, workspace, reservations }) })
+            let segments = steps.iter().flat_map(|step| &step.segments);
+            let submissions = submissions(segments, engine.max_segment_macs());
+            Ok(Self { engine, work: Some(BoundWork { steps, stride, submissions, workspace, reservations }) })
         }))
     }
 }

@@ -35,8 +35,8 @@ pub struct EngineOptions {
     /// matrices (once, when its [`capabilities`](Engine::capabilities) are first needed; natively only: it submits that and waits); if a
     /// result is wrong the kernel is not used, and [`Capabilities::matrix_units`] says why. Default: none.
     pub matrix_units: Vec<wgpu::CooperativeMatrixProperties>,
-    /// Most multiply-adds (tails included) in one segment of a plan; see [`Plan::segments`]. Default: by the class of the
-    /// adapter, so that one segment takes a fraction of a second.
+    /// Most multiply-adds (tails included) in one segment of a plan, see [`Plan::segments`], and in one submission of several.
+    /// Default: by the class of the adapter, so that one takes a fraction of a second.
     pub max_segment_macs: Option<u64>,
     /// Bytes of workspace that a plan may take in order to be fast; see [`Capabilities::max_workspace`]. Default: 256 MiB.
     pub max_workspace: Option<u64>,
@@ -547,8 +547,8 @@ impl Engine {
         self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) })
     }
 
-    /// Most multiply-adds in a segment: a fraction of a second on a slow device of the class, since operating systems
-    /// reset a GPU whose submission takes seconds.
+    /// Most multiply-adds in a segment or submission: a fraction of a second on a slow device of the class, since operating
+    /// systems reset a GPU whose submission takes seconds.
     pub(crate) fn max_segment_macs(&self) -> u64 {
         self.0.options.max_segment_macs.unwrap_or(match self.capabilities().class {
             AdapterClass::Discrete => 1 << 36,

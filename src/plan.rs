@@ -144,7 +144,12 @@ pub(crate) struct Segment {
     /// The input channels of a group that it reads, of a convolution.
     channels: [u32; 2],
     pub grid: [u32; 2],
+    /// Multiply-adds, tails included, or what takes as long.
+    macs: u64,
 }
+
+/// What a workgroup of a program that is never divided counts in multiply-adds: its invocations, at most 256, each move some numbers.
+const SMALL_WORKGROUP_MACS: u64 = 1 << 18;
 
 impl Segment {
     /// The parameters of this segment.
@@ -169,7 +174,8 @@ impl Segment {
     fn whole(engine: &Engine, workgroups: u64) -> Result<Self> {
         let grid = engine.grid(workgroups)?;
         let part = Part { begin: 0, end: 0 };
-        Ok(Self { begin: 0, end: workgroups as u32, part, unfinished: false, channels: [0, 0], grid })
+        let macs = workgroups.saturating_mul(SMALL_WORKGROUP_MACS);
+        Ok(Self { begin: 0, end: workgroups as u32, part, unfinished: false, channels: [0, 0], grid, macs })
     }
 }
 
@@ -390,8 +396,8 @@ impl Plan {
     }
 
     /// Number of segments. A plan whose work exceeds the bound of [`EngineOptions::max_segment_macs`] is divided, so that
-    /// each part can be submitted on its own: operating systems reset a GPU whose submission takes seconds. 0 if there
-    /// are no outputs.
+    /// each part can be submitted on its own: operating systems reset a GPU whose submission takes seconds
+    /// ([`Bound::submissions`](crate::Bound::submissions) says which parts may go together). 0 if there are no outputs.
     ///
     /// [`EngineOptions::max_segment_macs`]: crate::EngineOptions::max_segment_macs
     pub fn segments(&self) -> u32 {
@@ -658,8 +664,54 @@ fn segments(engine: &Engine, tiling: &Tiling, parts: &[Part], at_most: u64) -> R
             unfinished: number < parts.len(),
             channels: [0, 0],
             grid,
+            macs: u64::from(end - begin).saturating_mul(part_macs),
         }));
         begin = end;
     }
     Ok(segments)
+}
+
+/// The numbers of the segments that one submission takes: in order, as many as have `most` multiply-adds together, and one at least.
+pub(crate) fn submissions<'a>(segments: impl Iterator<Item = &'a Segment>, most: u64) -> Vec<Range<u32>> {
+    let mut submissions: Vec<Range<u32>> = Vec::new();
+    let mut together = 0_u64;
+    for (number, segment) in (0..).zip(segments) {
+        together = together.saturating_add(segment.macs);
+        match submissions.last_mut() {
+            Some(last) if together <= most => last.end = number + 1,
+            _ => {
+                together = segment.macs;
+                submissions.push(number..number + 1);
+            }
+        }
+    }
+    submissions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_go_together_up_to_the_limit() {
+        let of = |macs: &[u64], most| {
+            let part = Part { begin: 0, end: 0 };
+            let segment = |&macs: &u64| Segment {
+                begin: 0,
+                end: 1,
+                part,
+                unfinished: false,
+                channels: [0, 0],
+                grid: [1, 1],
+                macs,
+            };
+            let segments: Vec<Segment> = macs.iter().map(segment).collect();
+            submissions(segments.iter(), most).into_iter().map(|at| [at.start, at.end]).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[], 10), [[0; 2]; 0]);
+        assert_eq!(of(&[3, 4, 3, 1], 10), [[0, 3], [3, 4]]);
+        assert_eq!(of(&[3, 8, 2, 20, 1, 9], 10), [[0, 1], [1, 3], [3, 4], [4, 6]]);
+        assert_eq!(of(&[5, u64::MAX, u64::MAX], 10), [[0, 1], [1, 2], [2, 3]]);
+        assert_eq!(of(&[u64::MAX, u64::MAX], u64::MAX), [[0, 2]]);
+    }
 }

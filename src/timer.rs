@@ -1,5 +1,6 @@
 //! [`Timer`]: how long a convolution takes, by the GPU's own clock where it has one that makes sense.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use crate::bind::Bound;
@@ -50,7 +51,7 @@ impl Timer {
         Self { engine: engine.clone(), timestamps }
     }
 
-    /// Runs `bound` once, each segment submitted on its own, and waits for it. Natively this blocks.
+    /// Runs `bound` once, submitted as [`Bound::submissions`] says, and waits for it. Natively this blocks.
     ///
     /// # Errors
     /// What [`Bound::submit`] and [`Engine::read`] say; [`Error::Missing`] in browsers where there are no timestamps.
@@ -77,9 +78,8 @@ impl Timer {
     /// Milliseconds that the GPU takes for `repeats` runs, one after the other, by its own clock; `None` if it has none, or
     /// its timestamps make no sense, or there is nothing to run. Natively this blocks.
     ///
-    /// A convolution of one segment is recorded so often into one pass, and it is for the caller to see that this takes no
-    /// longer than a driver allows a submission to take (seconds). Larger ones are submitted segment by segment, as in real
-    /// use.
+    /// A convolution of one submission is recorded so often into one pass, and it is for the caller to see that this takes no
+    /// longer than a driver allows a submission to take (seconds). Larger ones are submitted part by part, as in real use.
     ///
     /// # Errors
     /// What [`Bound::submit`] and [`Engine::read`] say.
@@ -114,10 +114,9 @@ impl Timer {
     /// Runs with timestamps: the bits of two of them for each pass.
     async fn stamps(&self, bound: &Bound, repeats: u32) -> Result<Vec<u32>> {
         let device = self.engine.device();
-        let (passes, repeats) = match bound.segments() {
-            1 => (1, repeats),
-            segments => (u64::from(segments) * u64::from(repeats), 1),
-        };
+        let submissions: Vec<Range<u32>> = bound.submissions().collect();
+        let (turns, repeats) = if submissions.len() == 1 { (1, repeats) } else { (repeats, 1) };
+        let passes = submissions.len() as u64 * u64::from(turns);
         let _reservation = self.engine.reserve("timing a convolution", PAIR_BYTES * (passes + 1))?;
         let (pairs, pending) = scoped(device, self.engine.lost(), "timing a convolution", || {
             let query_set = device.create_query_set(&wgpu::QuerySetDescriptor {
@@ -133,9 +132,8 @@ impl Timer {
                 (wgpu::BufferUsages::QUERY_RESOLVE, wgpu::BufferUsages::COPY_SRC, wgpu::BufferUsages::COPY_DST);
             let resolved = buffer("wgpu-conv: timing resolved", PAIR_BYTES, resolve | from);
             let pairs = buffer("wgpu-conv: timing pairs", PAIR_BYTES * passes, to | from);
-            // One submission for each segment, as in real use: a driver may end a submission that takes too long.
-            for pass_number in 0..passes {
-                let segment = (pass_number % u64::from(bound.segments())) as u32;
+            let turns = (0..turns).flat_map(|_| &submissions);
+            for (pass_number, segments) in (0..).zip(turns) {
                 let mut encoder = self.engine.encoder("wgpu-conv: timing");
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                     label: Some("wgpu-conv: timing"),
@@ -146,8 +144,10 @@ impl Timer {
                     }),
                 });
                 for _ in 0..repeats {
-                    // There is such a segment.
-                    let _ = bound.record_segment(segment, &mut pass);
+                    for segment in segments.clone() {
+                        // There is such a segment.
+                        let _ = bound.record_segment(segment, &mut pass);
+                    }
                 }
                 drop(pass);
                 encoder.resolve_query_set(&query_set, 0..2, &resolved, 0);

@@ -239,8 +239,12 @@ fn segments_and_workspaces_are_announced() {
         let plan = case.plan(&engine, &PlanOptions { variant: Some(variant.into()), ..PlanOptions::default() });
         assert_eq!((plan.segments(), plan.workspace_size()), (segments, workspace), "{name}");
         let (bound, output) = case.bind(&plan, &engine);
+        let together = if macs == 1 { 1 } else { segments };
+        let submissions: Vec<_> = bound.submissions().collect();
+        assert_eq!(submissions.len() as u32, segments / together, "{name}");
+        assert!(submissions.iter().all(|submission| submission.len() as u32 == together), "{name}: {submissions:?}");
         bound.run_blocking().unwrap();
-        case.check(&engine, &output, &format!("{name}, submitted segment by segment"));
+        case.check(&engine, &output, &format!("{name}, submitted by the engine"));
         let blank = engine.buffer_from("blank", &vec![GUARD; case.expected.len()]).unwrap();
         let mut encoder = engine.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(&blank, 0, &output, 0, blank.size());

@@ -42,7 +42,7 @@ fn workspace_and_segments_are_announced() {
         record(&engine, 2, |encoder| bound.record(encoder));
         case.check(&engine, &output, &format!("{name}, recorded twice"));
         bound.run_blocking().unwrap();
-        case.check(&engine, &output, &format!("{name}, submitted segment by segment"));
+        case.check(&engine, &output, &format!("{name}, submitted by the engine"));
         let last = bound.segments() - 1;
         let blank = engine.buffer_from("blank", &vec![GUARD; case.expected.len()]).unwrap();
         record(&engine, 1, |encoder| {

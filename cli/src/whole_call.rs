@@ -94,20 +94,19 @@ impl WholeCall {
         Ok(&self.result)
     }
 
-    /// Each segment on its own, since a driver may end a submission that takes too long; copies, where there are any, ride along.
+    /// In parts where a driver might end a submission that takes too long; copies, where there are any, ride along.
     fn submit(&self, input_bytes: u64) -> Result<()> {
-        let segments = self.bound.segments();
-        for segment in 0..segments {
+        for segments in self.bound.submissions() {
             let device = self.engine.device();
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("call") });
-            if segment == 0 && input_bytes > 0 && self.upload != self.input {
+            if segments.start == 0 && input_bytes > 0 && self.upload != self.input {
                 encoder.copy_buffer_to_buffer(&self.upload, 0, &self.input, 0, input_bytes);
             }
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                self.bound.record_segment(segment, &mut pass)?;
+                segments.clone().try_for_each(|segment| self.bound.record_segment(segment, &mut pass))?;
             }
-            if segment + 1 == segments && self.download != self.output {
+            if segments.end == self.bound.segments() && self.download != self.output {
                 encoder.copy_buffer_to_buffer(&self.output, 0, &self.download, 0, self.download.size());
             }
             self.engine.queue().submit([encoder.finish()]);
