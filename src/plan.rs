@@ -148,7 +148,8 @@ pub(crate) struct Segment {
     macs: u64,
 }
 
-/// What a workgroup of a program that is never divided counts in multiply-adds: its invocations, at most 256, each move some numbers.
+/// What a workgroup of a program that is never divided counts in multiply-adds: each of its 64 invocations loads, transforms and
+/// stores up to some hundred numbers.
 const SMALL_WORKGROUP_MACS: u64 = 1 << 18;
 
 impl Segment {
