@@ -148,8 +148,8 @@ pub(crate) struct Segment {
     macs: u64,
 }
 
-/// What a workgroup of a program that is never divided counts in multiply-adds: each of its 64 invocations loads, transforms and
-/// stores up to some hundred numbers.
+/// What a workgroup of a program that is never divided counts in multiply-adds: each of its invocations (64 or 256) loads, transforms and
+/// stores some numbers, up to a hundred where there are 64.
 const SMALL_WORKGROUP_MACS: u64 = 1 << 18;
 
 impl Segment {
