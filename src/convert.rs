@@ -2,7 +2,6 @@
 
 use std::future::Future;
 
-use crate::bind::{Placed, element_offset, overlap};
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -10,6 +9,7 @@ use crate::gpu::{Pending, scoped};
 use crate::kernels::Access;
 use crate::memory::Reservation;
 use crate::pipelines::Layout;
+use crate::placement::{Placed, element_offset, overlap};
 use crate::ranges::INDEX_LIMIT;
 use crate::shader::Source;
 

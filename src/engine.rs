@@ -1,17 +1,16 @@
 //! [`Engine`]: convolution on a device that somebody else owns.
 
+mod buffers;
+mod options;
+
 use std::collections::HashMap;
 use std::future::Future;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::accuracy::Accuracy;
-use crate::bind::{Buffers, check_usage};
+use crate::bind::Buffers;
 use crate::capabilities::{AdapterClass, Capabilities};
-use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::gpu::{Lost, Pending, lock, map_and_copy, ready, scoped};
-use crate::kernels::Checks;
+use crate::gpu::{Lost, lock};
 use crate::matrix_units::MatrixUnits;
 use crate::memory::{Memory, tensor_bytes};
 use crate::pipelines::Pipelines;
@@ -21,133 +20,7 @@ use crate::select::{PlanOptions, Selection, select_for};
 use crate::tensors::Tensors;
 use crate::tuning_file::{DeviceKey, Learned, Tuning};
 use crate::weights::{WeightData, Weights};
-
-/// Settings of an engine.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct EngineOptions {
-    /// Whether shaders run with wgpu's bounds checks. Default: trusted, without.
-    pub checks: Checks,
-    /// What kernels may do with the numbers. Default: Winograd's algorithm.
-    pub accuracy: Accuracy,
-    /// The adapter's matrix units, from `wgpu::Adapter::cooperative_matrix_properties`, for the kernel `matrix`. The device needs the
-    /// features `EXPERIMENTAL_COOPERATIVE_MATRIX`, `SHADER_F16` and `SUBGROUP`. Before anything else the engine then multiplies known
-    /// matrices (once, when its [`capabilities`](Engine::capabilities) are first needed; natively only: it submits that and waits); if a
-    /// result is wrong the kernel is not used, and [`Capabilities::matrix_units`] says why. Default: none.
-    pub matrix_units: Vec<wgpu::CooperativeMatrixProperties>,
-    /// Most multiply-adds (tails included) in one segment of a plan, see [`Plan::segments`], and in one submission of several.
-    /// Default: by the class of the adapter, so that one takes a fraction of a second.
-    pub max_segment_macs: Option<u64>,
-    /// Bytes of workspace that a plan may take in order to be fast; see [`Capabilities::max_workspace`]. Default: 256 MiB.
-    pub max_workspace: Option<u64>,
-    /// Most bytes of GPU memory that all buffers of the engine's own may have together at any time, a hard limit: weights,
-    /// workspaces, parameters, what is on its way to the GPU or back, and the tensors of [`Engine::convolve`] and
-    /// [`Engine::tune`]. What would exceed it is [`Error::MemoryLimit`], and takes nothing. Plans keep their workspace
-    /// ([`max_workspace`](Self::max_workspace)) below it. The caller's own buffers do not count, nor do those that
-    /// [`Engine::buffer_from`] and its like make for the caller. [`Plan::memory`] tells what a plan will take,
-    /// [`Engine::memory_in_use`] what is in use. Default: none; the device's memory is the limit.
-    pub max_memory: Option<u64>,
-    /// Most bytes of a buffer that a plan binds at once, at most the device's `max_storage_buffer_binding_size`, which is the
-    /// default. Tensors that are larger go through a plan piece by piece, and buffers of a plan's own (its workspace, and
-    /// inputs that it prepares) are no larger than this each: for programs that have to do with little memory, and for
-    /// drivers that do badly with large bindings. Pieces do not change results, but where so many input channels have to be
-    /// cut that a sum is formed in parts.
-    pub max_binding: Option<u64>,
-    /// What was learned by tuning ([`Engine::tune`]); entries for other devices have no effect. Default: nothing.
-    pub tuning: Tuning,
-    /// Whether shaders use 16-bit floats where the device has `SHADER_F16`. Default true; without, they read and write them two
-    /// at a time as 32-bit words, as on devices without the feature, with the same results.
-    pub shader_f16: Option<bool>,
-    /// Where compiled pipelines are kept for the next start of the program, on backends that have it (Vulkan). The caller
-    /// makes it and stores its data:
-    ///
-    /// ```no_run
-    /// # use wgpu_conv::{Engine, EngineOptions, wgpu};
-    /// # fn example(device: &wgpu::Device, queue: &wgpu::Queue, stored: Option<Vec<u8>>) {
-    /// let mut options = EngineOptions::default();
-    /// if device.features().contains(wgpu::Features::PIPELINE_CACHE) {
-    ///     // SAFETY: `stored` is nothing, or what `pipeline_cache_data` gave on an adapter with the same
-    ///     // `wgpu::util::pipeline_cache_key`, from a file that only this program writes.
-    ///     let cache = unsafe {
-    ///         device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
-    ///             label: Some("convolutions"),
-    ///             data: stored.as_deref(),
-    ///             fallback: true,
-    ///         })
-    ///     };
-    ///     options = options.pipeline_cache(cache);
-    /// }
-    /// let engine = Engine::with_options(device, queue, options);
-    /// // … plan …, and before the program ends:
-    /// let store: Option<Vec<u8>> = engine.pipeline_cache_data();
-    /// # }
-    /// ```
-    ///
-    /// Default: none. Many desktop drivers keep a cache of their own anyway.
-    pub pipeline_cache: Option<wgpu::PipelineCache>,
-}
-
-impl EngineOptions {
-    /// Sets [`checks`](Self::checks).
-    #[must_use]
-    pub fn checks(self, checks: Checks) -> Self {
-        Self { checks, ..self }
-    }
-
-    /// Sets [`accuracy`](Self::accuracy).
-    #[must_use]
-    pub fn accuracy(self, accuracy: Accuracy) -> Self {
-        Self { accuracy, ..self }
-    }
-
-    /// Sets [`matrix_units`](Self::matrix_units).
-    #[must_use]
-    pub fn matrix_units(self, properties: Vec<wgpu::CooperativeMatrixProperties>) -> Self {
-        Self { matrix_units: properties, ..self }
-    }
-
-    /// Sets [`max_workspace`](Self::max_workspace).
-    #[must_use]
-    pub fn max_workspace(self, bytes: u64) -> Self {
-        Self { max_workspace: Some(bytes), ..self }
-    }
-
-    /// Sets [`max_memory`](Self::max_memory).
-    #[must_use]
-    pub fn max_memory(self, bytes: u64) -> Self {
-        Self { max_memory: Some(bytes), ..self }
-    }
-
-    /// Sets [`max_binding`](Self::max_binding).
-    #[must_use]
-    pub fn max_binding(self, bytes: u64) -> Self {
-        Self { max_binding: Some(bytes), ..self }
-    }
-
-    /// Sets [`max_segment_macs`](Self::max_segment_macs).
-    #[must_use]
-    pub fn max_segment_macs(self, macs: u64) -> Self {
-        Self { max_segment_macs: Some(macs), ..self }
-    }
-
-    /// Sets [`tuning`](Self::tuning).
-    #[must_use]
-    pub fn tuning(self, tuning: Tuning) -> Self {
-        Self { tuning, ..self }
-    }
-
-    /// Sets [`shader_f16`](Self::shader_f16).
-    #[must_use]
-    pub fn shader_f16(self, shader_f16: bool) -> Self {
-        Self { shader_f16: Some(shader_f16), ..self }
-    }
-
-    /// Sets [`pipeline_cache`](Self::pipeline_cache).
-    #[must_use]
-    pub fn pipeline_cache(self, cache: wgpu::PipelineCache) -> Self {
-        Self { pipeline_cache: Some(cache), ..self }
-    }
-}
+pub use options::EngineOptions;
 
 /// Convolution on the caller's device. Cheap to clone; clones share everything.
 ///
@@ -356,153 +229,6 @@ impl Engine {
         async move { started?.await }
     }
 
-    /// A storage buffer that holds `data` (usages STORAGE, COPY_SRC and COPY_DST).
-    ///
-    /// # Errors
-    /// [`Error::Limit`] if it exceeds the device's largest buffer; [`Error::OutOfMemory`], [`Error::Gpu`] or
-    /// [`Error::DeviceLost`] from wgpu.
-    pub fn buffer_from(&self, label: &str, data: &[f32]) -> Result<wgpu::Buffer> {
-        self.buffer_from_as(label, data, DType::F32)
-    }
-
-    /// As [`Engine::buffer_from`], with elements of this type, each number rounded to the nearest.
-    ///
-    /// # Errors
-    /// As [`Engine::buffer_from`].
-    pub fn buffer_from_as(&self, label: &str, data: &[f32], dtype: DType) -> Result<wgpu::Buffer> {
-        self.make_buffer(label, (data.len() as u64).saturating_mul(dtype.size()), Some(&dtype.encode(data)))
-    }
-
-    /// A storage buffer that begins with these bytes (usages STORAGE, COPY_SRC and COPY_DST): elements of any type as they lie in
-    /// memory, little-endian.
-    ///
-    /// # Errors
-    /// As [`Engine::buffer_from`].
-    pub fn buffer_from_bytes(&self, label: &str, bytes: &[u8]) -> Result<wgpu::Buffer> {
-        self.make_buffer(label, bytes.len() as u64, Some(bytes))
-    }
-
-    /// A storage buffer for so many 32-bit elements, all zero (usages STORAGE, COPY_SRC and COPY_DST).
-    ///
-    /// # Errors
-    /// [`Error::Limit`] if it exceeds the device's largest buffer; [`Error::OutOfMemory`], [`Error::Gpu`] or
-    /// [`Error::DeviceLost`] from wgpu.
-    pub fn buffer_zeroed(&self, label: &str, elements: u64) -> Result<wgpu::Buffer> {
-        self.buffer_zeroed_as(label, elements, DType::F32)
-    }
-
-    /// As [`Engine::buffer_zeroed`], for elements of this type.
-    ///
-    /// # Errors
-    /// As [`Engine::buffer_zeroed`].
-    pub fn buffer_zeroed_as(&self, label: &str, elements: u64, dtype: DType) -> Result<wgpu::Buffer> {
-        self.make_buffer(label, elements.saturating_mul(dtype.size()), None)
-    }
-
-    /// A buffer that begins with `contents` and ends with a whole word; wgpu zeroes what nobody wrote.
-    fn make_buffer(&self, label: &str, bytes: u64, contents: Option<&[u8]>) -> Result<wgpu::Buffer> {
-        self.0.lost.check()?;
-        let size = bytes.max(4).checked_next_multiple_of(4).unwrap_or(u64::MAX);
-        self.check_buffer(label, size)?;
-        let (buffer, pending) = scoped(self.device(), self.lost(), "making a buffer", || {
-            let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
-                label: Some(label),
-                size,
-                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: contents.is_some(),
-            });
-            if let Some(bytes) = contents {
-                // Without memory there is nothing to map, which the scopes report.
-                if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
-                    view.slice(..bytes.len()).copy_from_slice(bytes);
-                }
-                buffer.unmap();
-            }
-            buffer
-        });
-        // In browsers an error shows where the buffer is used; natively it is known now.
-        ready(pending).unwrap_or(Ok(()))?;
-        Ok(buffer)
-    }
-
-    /// Copies a slice of a buffer (usage COPY_SRC, offset and size multiples of 4) to the host, after everything
-    /// submitted so far. Submits; natively it blocks until the GPU is done, in browsers it awaits.
-    ///
-    /// # Errors
-    /// [`Error::BufferUsage`], [`Error::BufferAlignment`] or [`Error::Parameter`] (the size) for the slice;
-    /// [`Error::OutOfMemory`], [`Error::Gpu`] or [`Error::DeviceLost`] from wgpu.
-    pub fn read(
-        &self,
-        slice: wgpu::BufferSlice<'_>,
-    ) -> impl Future<Output = Result<Vec<f32>>> + wgpu::WasmNotSend + use<> {
-        self.read_as(slice, DType::F32)
-    }
-
-    /// As [`Engine::read`], of elements of this type. A slice of shorter elements begins and ends with a whole word of its
-    /// buffer too; leave what is too much away on the host.
-    ///
-    /// # Errors
-    /// As [`Engine::read`].
-    pub fn read_as(
-        &self,
-        slice: wgpu::BufferSlice<'_>,
-        dtype: DType,
-    ) -> impl Future<Output = Result<Vec<f32>>> + wgpu::WasmNotSend + use<> {
-        let started = self.start_read(slice);
-        async move { Ok(dtype.decode(&started?.await?)) }
-    }
-
-    /// As [`Engine::read`], the bytes as they lie in memory.
-    ///
-    /// # Errors
-    /// As [`Engine::read`].
-    pub fn read_bytes(
-        &self,
-        slice: wgpu::BufferSlice<'_>,
-    ) -> impl Future<Output = Result<Vec<u8>>> + wgpu::WasmNotSend + use<> {
-        let started = self.start_read(slice);
-        async move { started?.await }
-    }
-
-    fn start_read(&self, slice: wgpu::BufferSlice<'_>) -> Result<Pending<Vec<u8>>> {
-        self.0.lost.check()?;
-        let (name, offset) = ("read-back", slice.offset());
-        check_usage(name, slice.buffer(), wgpu::BufferUsages::COPY_SRC)?;
-        if offset % 4 != 0 {
-            return Err(Error::BufferAlignment { name, offset, required: 4 });
-        }
-        if slice.size() % 4 != 0 {
-            return Err(Error::Parameter {
-                parameter: "the size of the slice to read",
-                actual: format!("{} bytes", slice.size()),
-                required: "a multiple of 4 bytes, since elements are read".into(),
-            });
-        }
-        if slice.size() == 0 {
-            return Ok(Box::pin(async { Ok(Vec::new()) }));
-        }
-        let reservation = self.reserve("reading a buffer back", slice.size())?;
-        let (target, pending) = scoped(self.device(), self.lost(), "copying a buffer for reading", || {
-            let target = self.device().create_buffer(&wgpu::BufferDescriptor {
-                label: Some("wgpu-conv: read back"),
-                size: slice.size(),
-                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            });
-            let mut encoder = self.encoder("wgpu-conv: read back");
-            encoder.copy_buffer_to_buffer(slice.buffer(), slice.offset(), &target, 0, slice.size());
-            self.queue().submit([encoder.finish()]);
-            target
-        });
-        let (device, lost) = (self.device().clone(), self.lost().clone());
-        Ok(Box::pin(async move {
-            pending.await?;
-            let bytes = map_and_copy(device, lost, target).await;
-            drop(reservation);
-            bytes
-        }))
-    }
-
     /// Everything in one call: plans, uploads, runs, reads back. For scripts and first steps; a program that runs a
     /// convolution more than once keeps the plan, the weights and the buffers.
     ///
@@ -574,78 +300,6 @@ impl Engine {
         }
         Ok([count.div_ceil(rows) as u32, rows as u32])
     }
-
-    /// Bytes of a storage buffer of the engine's own. Bindings may not be empty, so it never is.
-    pub(crate) fn storage_size(size: u64) -> u64 {
-        size.max(16)
-    }
-
-    /// A storage buffer of the engine's own, of so many bytes.
-    pub(crate) fn storage_buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
-        self.device().create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size: Self::storage_size(size),
-            usage: usage | wgpu::BufferUsages::STORAGE,
-            mapped_at_creation: false,
-        })
-    }
-
-    /// A buffer that holds `bytes`.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`] or [`Error::DeviceLost`] if its memory cannot be written.
-    pub(crate) fn staged(&self, label: &'static str, bytes: &[u8], usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
-        let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size: bytes.len() as u64,
-            usage,
-            mapped_at_creation: true,
-        });
-        match buffer.get_mapped_range_mut(..) {
-            Ok(mut view) => view.copy_from_slice(bytes),
-            Err(_) => {
-                self.0.lost.check()?;
-                return Err(Error::OutOfMemory { during: label });
-            }
-        }
-        buffer.unmap();
-        Ok(buffer)
-    }
-
-    /// # Errors
-    /// [`Error::Limit`] if no buffer can have so many bytes.
-    pub(crate) fn check_buffer(&self, what: &str, required: u64) -> Result<()> {
-        let actual = self.capabilities().limits.max_buffer_size;
-        if required > actual {
-            return Err(Error::Limit { what: what.into(), limit: "max_buffer_size", required, actual });
-        }
-        Ok(())
-    }
-
-    /// What to bind of a buffer of `size` bytes for these: all of it where that can be bound at once, else from where the device
-    /// can bind on.
-    ///
-    /// # Errors
-    /// [`Error::Limit`] if they cannot be bound at once.
-    pub(crate) fn window_of(&self, what: &str, size: u64, bytes: Range<u64>) -> Result<Range<u64>> {
-        let limits = &self.capabilities().limits;
-        if size <= limits.max_storage_buffer_binding_size {
-            return Ok(0..size);
-        }
-        let alignment = u64::from(limits.min_storage_buffer_offset_alignment).max(1);
-        let range = bytes.start - bytes.start % alignment..bytes.end.next_multiple_of(4);
-        self.check_binding(what, range.end - range.start)?;
-        Ok(range)
-    }
-
-    pub(crate) fn check_binding(&self, what: &str, required: u64) -> Result<()> {
-        let actual = self.capabilities().limits.max_storage_buffer_binding_size;
-        if required > actual {
-            let limit = "max_storage_buffer_binding_size";
-            return Err(Error::Limit { what: what.into(), limit, required, actual });
-        }
-        Ok(())
-    }
 }
 
 /// Blocking forms, for programs without an async runtime.
@@ -665,30 +319,6 @@ impl Engine {
     /// As [`Engine::plan_for`].
     pub fn plan_for_blocking(&self, weights: &Weights, problem: &Problem, options: &PlanOptions) -> Result<Plan> {
         pollster::block_on(self.plan_for(weights, problem, options))
-    }
-
-    /// [`Engine::read`], blocking.
-    ///
-    /// # Errors
-    /// As [`Engine::read`].
-    pub fn read_blocking(&self, slice: wgpu::BufferSlice<'_>) -> Result<Vec<f32>> {
-        pollster::block_on(self.read(slice))
-    }
-
-    /// [`Engine::read_as`], blocking.
-    ///
-    /// # Errors
-    /// As [`Engine::read`].
-    pub fn read_as_blocking(&self, slice: wgpu::BufferSlice<'_>, dtype: DType) -> Result<Vec<f32>> {
-        pollster::block_on(self.read_as(slice, dtype))
-    }
-
-    /// [`Engine::read_bytes`], blocking.
-    ///
-    /// # Errors
-    /// As [`Engine::read`].
-    pub fn read_bytes_blocking(&self, slice: wgpu::BufferSlice<'_>) -> Result<Vec<u8>> {
-        pollster::block_on(self.read_bytes(slice))
     }
 
     /// [`Engine::convolve`], blocking.

@@ -4,7 +4,7 @@
 use crate::epilogue::Activation;
 use crate::kernels::Tiling;
 use crate::lowered::{Lowered, Steps};
-use crate::weights::KOrder;
+use crate::packing::KOrder;
 
 /// Same fields, in the same order, as `Params` in `shaders/common.wgsl`; a test compares the two.
 #[repr(C)]

@@ -4,9 +4,9 @@ use crate::accuracy::Accuracy;
 use crate::capabilities::Capabilities;
 use crate::error::{Error, Result};
 use crate::kernels::{Checks, Choice, Kernel};
+use crate::packing::Packing;
 use crate::problem::Problem;
 use crate::tuning_file::Learned;
-use crate::weights::Packing;
 
 /// What a caller wants of a plan. The default leaves every choice to the engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

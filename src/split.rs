@@ -18,12 +18,12 @@ use crate::conv::PaddingMode;
 use crate::kernels::{Choice, Kernel, Storage, windows};
 use crate::layout::Layout;
 use crate::lowered::{self, Line, Lowered, MAX_PASSES, Steps};
+use crate::packing::Packing;
 use crate::prepare::Prepare;
 use crate::problem::Problem;
 use crate::ranges::INDEX_LIMIT;
 use crate::shape::MAX_AXES;
 use crate::tensors::Needs;
-use crate::weights::Packing;
 
 /// The packed part of a weight that a pass reads, and what it has of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,7 @@
 //! [`Weights`]: uploaded once, packed on the GPU as a kernel wants them.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::ops::Range;
 
-use crate::capabilities::Capabilities;
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -12,198 +9,15 @@ use crate::gpu::{Pending, scoped};
 use crate::integers::{Integers, Quantization};
 use crate::kernels::pack_source;
 use crate::layout::WeightLayout;
-use crate::lowered::{self, Lowered, WeightPlace};
 use crate::memory::Reservation;
+use crate::packing::Packing;
+use crate::packing::program::{own_parts, pack, pack_stride, sums_of_weights};
 use crate::parameters::Op;
 use crate::pipelines::Layout;
+use crate::placement::check_usage;
 use crate::problem::Problem;
 use crate::shape::Shape;
-use crate::split::{Share, weight_parts};
 use crate::tensors::{Needs, Tensors, check_length, check_presence, check_quantization};
-use crate::winograd::{self, Block};
-
-/// A layout of the weight in GPU memory. K counts (input channel of the group, row, column), the last fastest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Packing {
-    /// As PyTorch has it: (C_out, C_in / groups, KH, KW).
-    Oihw,
-    /// (groups, blocks of four output channels, K, 4), the last block of each group filled up with zeros.
-    Blocked4,
-    /// (groups, blocks of input channels, rows and columns of the kernel, channels of a block, output channels of the
-    /// group rounded up to a multiple of four): K with a tap's channels next to each other. Blocks are the longest of 8, 4, 2
-    /// and 1 channels that fill up little with zeros; each group's K is filled up to a multiple of 16.
-    KMajor,
-    /// The positions along K of `KMajor` for matrix units: (groups, ceil(K / 16), channels of the group rounded up to a multiple of
-    /// four, 16), 16-bit floats whatever the weight's type.
-    Matrix,
-    /// As `KMajor`, for the products of Winograd's algorithm with tiles of two outputs along an axis: a group for each position
-    /// in the tile and each group, float32 whatever the weight's type.
-    Winograd2,
-    /// The same with tiles of four outputs.
-    Winograd4,
-    /// The same with tiles of six outputs.
-    Winograd6,
-}
-
-impl Packing {
-    /// Its name in messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Oihw => "oihw",
-            Self::Blocked4 => "blocked4",
-            Self::KMajor => "kmajor",
-            Self::Matrix => "matrix",
-            Self::Winograd2 => "winograd2",
-            Self::Winograd4 => "winograd4",
-            Self::Winograd6 => "winograd6",
-        }
-    }
-
-    /// Its number in `shaders/pack.wgsl`; those of Winograd's algorithm have a shader of their own.
-    pub(crate) const fn code(self) -> u32 {
-        match self {
-            Self::Oihw => 0,
-            Self::Blocked4 => 1,
-            Self::KMajor | Self::Winograd2 | Self::Winograd4 | Self::Winograd6 => 2,
-            Self::Matrix => 3,
-        }
-    }
-
-    /// The passes whose weights lie behind each other.
-    fn passes(self, problem: &Problem, capabilities: &Capabilities) -> Result<Vec<Lowered>> {
-        // Only a plan comes here, which has made them before.
-        let parts = weight_parts(problem, self, capabilities).map_err(Error::Internal)?;
-        let finished = |pass: Lowered| lowered::finished(problem, pass);
-        let passes: Vec<Vec<Lowered>> =
-            parts.into_iter().map(|parts| parts.into_iter().map(finished).collect()).collect();
-        match self.tile_outputs() {
-            None => Ok(passes.concat()),
-            Some(outputs) => winograd::passes(&passes, outputs, Block::ONE, capabilities).map_err(Error::Internal),
-        }
-    }
-
-    /// Outputs of a tile along an axis, of Winograd's algorithm.
-    const fn tile_outputs(self) -> Option<u32> {
-        match self {
-            Self::Oihw | Self::Blocked4 | Self::KMajor | Self::Matrix => None,
-            Self::Winograd2 => Some(2),
-            Self::Winograd4 => Some(4),
-            Self::Winograd6 => Some(6),
-        }
-    }
-
-    /// Vectors of four numbers that the packed part has which a pass reads.
-    pub(crate) fn vectors(self, pass: &Lowered) -> u64 {
-        let Share { groups, group_out, .. } = pass.share;
-        match self {
-            Self::Oihw => (u64::from(groups) * u64::from(group_out)).saturating_mul(pass.sum_length()).div_ceil(4),
-            Self::Blocked4 | Self::KMajor | Self::Matrix | Self::Winograd2 | Self::Winograd4 | Self::Winograd6 => {
-                let quads = u64::from(group_out).div_ceil(4);
-                let depth = if self == Self::Blocked4 { pass.sum_length() } else { KOrder::of(pass).rows() };
-                u64::from(groups).saturating_mul(quads).saturating_mul(depth)
-            }
-        }
-    }
-
-    /// Where in that part the pass begins: elements in the packing `oihw`, else vectors.
-    pub(crate) fn first_of_share(self, pass: &Lowered) -> u64 {
-        let Share { group_out, first_group, first_out, .. } = pass.share;
-        let [group_out, first_group, first_out] = [group_out, first_group, first_out].map(u64::from);
-        let quads = group_out.div_ceil(4);
-        match self {
-            Self::Oihw => (first_group * group_out + first_out) * pass.sum_length(),
-            Self::Blocked4 => (first_group * quads + first_out / 4) * pass.sum_length(),
-            Self::KMajor | Self::Winograd2 | Self::Winograd4 | Self::Winograd6 => {
-                first_group * KOrder::of(pass).rows() * quads + first_out / 4
-            }
-            Self::Matrix => first_group * KOrder::of(pass).rows() * quads + first_out * 4,
-        }
-    }
-
-    /// Bytes of a number of a packed weight.
-    pub(crate) fn element_size(self, pass: &Lowered) -> u64 {
-        match self {
-            Self::Matrix => DType::F16.size(),
-            Self::Winograd2 | Self::Winograd4 | Self::Winograd6 => 4,
-            Self::Oihw | Self::Blocked4 | Self::KMajor => pass.element_size(),
-        }
-    }
-
-    /// Bytes of the packed parts of these passes, as they are before a kernel makes others of them.
-    ///
-    /// # Errors
-    /// A sentence, if the packing is not for them.
-    pub(crate) fn estimate(self, passes: &[Lowered]) -> Result<u64, String> {
-        if self.tile_outputs().is_some() {
-            winograd::of_one(passes.len())?;
-        }
-        passes.iter().try_fold(0_u64, |sum, pass| {
-            let positions = match self.tile_outputs() {
-                None => 1,
-                Some(outputs) => winograd::Tile::of(pass, outputs)?.positions(),
-            };
-            let vectors = self.vectors(pass).saturating_mul(positions.into());
-            Ok(sum.saturating_add(vectors.saturating_mul(4 * self.element_size(pass))))
-        })
-    }
-
-    /// Bytes of a packed weight, the parts of all passes behind each other.
-    pub(crate) fn bytes(self, passes: &[Lowered]) -> u64 {
-        let ends = passes
-            .iter()
-            .zip(self.offsets(passes))
-            .map(|(pass, first)| first.saturating_add(self.vectors(pass)).saturating_mul(4 * self.element_size(pass)));
-        ends.max().unwrap_or(0)
-    }
-
-    /// The first vector of the part that each pass reads: passes with the same weight read the same one.
-    pub(crate) fn offsets(self, passes: &[Lowered]) -> Vec<u64> {
-        let mut parts = HashMap::new();
-        let mut next = 0_u64;
-        passes
-            .iter()
-            .map(|pass| {
-                // Axes may be in another order in a piece of one element along one of them, which then has one tap, too.
-                let axes = pass.lines.iter().zip(pass.weight.taps).filter(|(line, _)| line.kernel > 1);
-                let taps: Vec<(u32, i64)> = axes.map(|(line, step)| (line.kernel, step)).collect();
-                let WeightPlace { first, groups, outputs, inputs, .. } = pass.weight;
-                let place = [first, groups, outputs, inputs];
-                let sizes = [pass.share.groups, pass.share.group_out, pass.group_in];
-                *parts.entry((place, taps, sizes)).or_insert_with(|| {
-                    let first = next;
-                    next = next.saturating_add(self.vectors(pass));
-                    first
-                })
-            })
-            .collect()
-    }
-}
-
-/// The order of K in the packing `kmajor`: blocks of channels, then taps, then the channels of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KOrder {
-    /// Channels of a block.
-    pub block: u32,
-    /// Positions along K, the last block filled up.
-    pub length: u64,
-}
-
-impl KOrder {
-    pub fn of(pass: &Lowered) -> Self {
-        let channels = u64::from(pass.group_in);
-        let taps = pass.taps();
-        // Up to an eighth is filled up: what a kernel saves by asking less often where a tap lies is worth no more.
-        let fits = |block: &u64| channels.next_multiple_of(*block) * 8 <= channels * 9;
-        let block = [8, 4, 2].into_iter().find(fits).unwrap_or(1);
-        Self { block: block as u32, length: channels.next_multiple_of(block).saturating_mul(taps) }
-    }
-
-    /// Rows of a group's packed weight: slices of up to 32 rows are read whole.
-    pub fn rows(&self) -> u64 {
-        self.length.checked_next_multiple_of(32).unwrap_or(u64::MAX)
-    }
-}
 
 /// Numbers on the host, or in a buffer of the caller's.
 #[derive(Debug, Clone, Copy)]
@@ -590,30 +404,6 @@ impl WeightSizes {
     }
 }
 
-/// Bytes of what the weights of each output channel add up to, of integers.
-fn sums_of_weights(passes: &[Lowered]) -> Option<u64> {
-    passes.iter().find(|pass| pass.quads.is_some()).map(|pass| 4 * u64::from(pass.all_channels))
-}
-
-/// The passes that have a part of the packed weight of their own, and the first vector of it.
-fn own_parts(packing: Packing, passes: &[Lowered]) -> Vec<(&Lowered, u64)> {
-    let mut packed = 0;
-    let parts = passes.iter().zip(packing.offsets(passes));
-    let own = parts.filter(|(pass, first)| {
-        let end = first + packing.vectors(pass);
-        let own = end > packed;
-        packed = packed.max(end);
-        own
-    });
-    own.collect()
-}
-
-/// Bytes from the parameters of one pass to those of the next.
-fn pack_stride(engine: &Engine) -> usize {
-    let alignment = engine.capabilities().limits.min_uniform_buffer_offset_alignment.max(1) as usize;
-    size_of::<Pack>().next_multiple_of(alignment)
-}
-
 /// Checks length, offset and usage; gives the bytes to copy, in whole words.
 fn check_source(name: &'static str, source: Source<'_>, elements: u64, dtype: DType) -> Result<u64> {
     let required = dtype.size() * elements;
@@ -632,7 +422,7 @@ fn check_source(name: &'static str, source: Source<'_>, elements: u64, dtype: DT
             if end > size {
                 return Err(Error::BufferTooSmall { name, required: end, actual: size });
             }
-            crate::bind::check_usage(name, slice.buffer(), wgpu::BufferUsages::COPY_SRC)?;
+            check_usage(name, slice.buffer(), wgpu::BufferUsages::COPY_SRC)?;
         }
     }
     Ok(bytes)
@@ -672,132 +462,4 @@ fn put(
         encoder.copy_buffer_to_buffer(slice.buffer(), slice.offset(), to, offset, bytes);
     }
     Ok(())
-}
-
-/// Same fields as `Pack` in `shaders/pack_params.wgsl`.
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Pack {
-    groups: u32,
-    group_out: u32,
-    channels: u32,
-    kernel: [u32; 3],
-    first: u32,
-    group_step: u32,
-    output_step: u32,
-    input_step: u32,
-    tap_steps: [i32; 3],
-    first_vector: u32,
-    vectors: u32,
-    grid_width: u32,
-    channel_block: u32,
-    rows: u32,
-    single_channels: u32,
-    single_step: u32,
-    first_channel: u32,
-}
-
-/// A dispatch of a packing program, and what it reads and writes, in bytes.
-struct Run {
-    from: Range<u64>,
-    to: Range<u64>,
-    grid: [u32; 2],
-}
-
-fn part_of<'a>(buffer: &'a wgpu::Buffer, range: &Range<u64>) -> wgpu::BindingResource<'a> {
-    let size = wgpu::BufferSize::new(range.end - range.start);
-    wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: range.start, size })
-}
-
-/// Submits what `encoder` holds and the packing of `raw` behind it, pass by pass.
-fn pack(
-    engine: &Engine,
-    mut encoder: wgpu::CommandEncoder,
-    pipeline: &wgpu::ComputePipeline,
-    problem: &Problem,
-    packing: Packing,
-    raw: &wgpu::Buffer,
-) -> Result<(wgpu::Buffer, Option<wgpu::Buffer>)> {
-    const THREADS: u64 = 64;
-    let passes = &packing.passes(problem, engine.capabilities())?[..];
-    let bytes = packing.bytes(passes);
-    engine.check_buffer("the packed weight", bytes)?;
-    let packed = engine.storage_buffer("wgpu-conv: packed weight", bytes, wgpu::BufferUsages::empty());
-    // wgpu makes it zero; the packing adds to it.
-    let weight_sums = sums_of_weights(passes)
-        .map(|bytes| engine.storage_buffer("wgpu-conv: sums of weights", bytes, wgpu::BufferUsages::empty()));
-    let stride = pack_stride(engine);
-    let mut parameters = Vec::new();
-    let mut runs: Vec<Run> = Vec::new();
-    for (pass, first_vector) in own_parts(packing, passes) {
-        let vectors = packing.vectors(pass);
-        // One invocation for each vector, or for the vectors of all positions of a tile.
-        let (positions, lines) = match &pass.winograd {
-            None => (1, pass.lines),
-            Some(transform) => (transform.tile().positions(), transform.lines),
-        };
-        let grid = engine.grid((vectors / u64::from(positions)).div_ceil(THREADS))?;
-        let order = KOrder::of(pass);
-        let place = &pass.weight;
-        let element = problem.weight_dtype().size();
-        let window = pass.weight_window();
-        let from = engine.window_of("the weight", raw.size(), window.start * element..window.end * element)?;
-        let vector = 4 * packing.element_size(pass);
-        let to = engine.window_of(
-            "the packed weight",
-            packed.size(),
-            first_vector * vector..(first_vector + vectors) * vector,
-        )?;
-        // The ranges are proved when a plan is made, and only a plan comes here: these all fit 32 bits.
-        let pack = Pack {
-            groups: pass.share.groups / positions,
-            group_out: pass.share.group_out,
-            channels: pass.group_in,
-            kernel: lines.map(|line| line.kernel),
-            first: (place.first - from.start / element) as u32,
-            group_step: place.groups as u32,
-            output_step: place.outputs as u32,
-            input_step: place.inputs as u32,
-            tap_steps: place.taps.map(|step| step as i32),
-            first_vector: (first_vector - to.start / vector) as u32,
-            vectors: vectors as u32,
-            grid_width: grid[0],
-            channel_block: order.block,
-            rows: order.rows() as u32,
-            single_channels: pass.quads.map_or(0, |quads| quads.channels),
-            single_step: pass.quads.map_or(0, |quads| quads.step as u32),
-            first_channel: pass.first_channel,
-        };
-        parameters.extend_from_slice(bytemuck::bytes_of(&pack));
-        parameters.resize(stride * (runs.len() + 1), 0);
-        runs.push(Run { from, to, grid });
-    }
-    if !runs.is_empty() {
-        let uniform = engine.staged("wgpu-conv: packing parameters", &parameters, wgpu::BufferUsages::UNIFORM)?;
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-            label: Some("wgpu-conv: pack weights"),
-            timestamp_writes: None,
-        });
-        pass.set_pipeline(pipeline);
-        for (number, Run { from, to, grid }) in runs.into_iter().enumerate() {
-            let uniform = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &uniform,
-                offset: (number * stride) as u64,
-                size: wgpu::BufferSize::new(size_of::<Pack>() as u64),
-            });
-            let bind_group = engine.device().create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some("wgpu-conv: pack weights"),
-                layout: &pipeline.get_bind_group_layout(0),
-                entries: &[(0, uniform), (1, part_of(raw, &from)), (2, part_of(&packed, &to))]
-                    .into_iter()
-                    .chain(weight_sums.iter().map(|sums| (3, sums.as_entire_binding())))
-                    .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
-                    .collect::<Vec<_>>(),
-            });
-            pass.set_bind_group(0, &bind_group, &[]);
-            pass.dispatch_workgroups(grid[0], grid[1], 1);
-        }
-    }
-    engine.queue().submit([encoder.finish()]);
-    Ok((packed, weight_sums))
 }

@@ -4,8 +4,8 @@ use super::window::{Taps, Window};
 use super::{Build, Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, long_in_parts, sum_block};
 use crate::dtype::DType;
 use crate::lowered::Lowered;
+use crate::packing::Packing;
 use crate::shader::Constant;
-use crate::weights::Packing;
 
 /// Most input values at a time: AMD's chips have 106 scalar registers, and the window lies there.
 const LIVE: u64 = 40;

@@ -3,8 +3,8 @@
 use super::window::{Taps, Window};
 use super::{Build, Checks, Depth, Prices, Recipe, TileChannels, Tiling, is_generic, long_in_parts, sum_block};
 use crate::lowered::Lowered;
+use crate::packing::Packing;
 use crate::shader::Constant;
-use crate::weights::Packing;
 
 /// A register block, and how many of them a workgroup has.
 struct Variant {

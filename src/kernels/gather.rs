@@ -1,8 +1,8 @@
 //! Host side of `shaders/gather.wgsl`: what the kernels have in common that gather tiles of the matrix view.
 
 use crate::lowered::{Lowered, Steps};
+use crate::packing::KOrder;
 use crate::shader::Constant;
-use crate::weights::KOrder;
 
 /// The constants of a tile (output channels × pixels × depth of a slice) and of its gathering by so many invocations.
 pub(super) fn constants(pass: &Lowered, tile: [u32; 3], threads: u32, generic: bool, partial: bool) -> Vec<Constant> {

@@ -1,7 +1,7 @@
 //! Host side of the programs around a convolution of integers: `quads_of_input.wgsl`, `window_sums.wgsl` and
 //! `requantize.wgsl`.
 
-use super::{ACTIVATION, COMMON, INPUT_QUADS, QUADS, Source, joined};
+use super::modules::{ACTIVATION, COMMON, INPUT_QUADS, QUADS, joined};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::integers::Integers;
@@ -9,6 +9,7 @@ use crate::layout::Layout;
 use crate::lowered::{Lowered, Steps};
 use crate::params::{Params, activation_code};
 use crate::problem::Problem;
+use crate::shader::Source;
 
 /// Invocations of a workgroup of each of them.
 pub(crate) const INTEGERS_WORKGROUP: u64 = 256;

@@ -5,8 +5,8 @@ use crate::accuracy::Rounding;
 use crate::capabilities::Capabilities;
 use crate::dtype::DType;
 use crate::lowered::Lowered;
+use crate::packing::{KOrder, Packing};
 use crate::shader::Constant;
-use crate::weights::{KOrder, Packing};
 
 /// A tile of the output matrix, and how subgroups share it.
 struct Variant {

@@ -1,8 +1,11 @@
 //! What cannot be seen from outside: shaders for tensors that share a buffer, and that host and WGSL speak of the same
 //! constants.
 
+use super::modules::{COMMON, USUAL_SUBGROUP};
 use super::*;
+use crate::dtype::DType;
 use crate::lowered::tests::one;
+use crate::shader::unrolled;
 
 #[path = "../../tests/common/wgsl.rs"]
 pub(crate) mod wgsl;

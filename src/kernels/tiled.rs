@@ -2,9 +2,9 @@
 
 use super::{Build, Checks, Depth, Prices, Recipe, TileChannels, Tiling, gather, is_generic, sum_block};
 use crate::lowered::Lowered;
+use crate::packing::{KOrder, Packing};
 use crate::ranges::INDEX_LIMIT;
 use crate::shader::Constant;
-use crate::weights::{KOrder, Packing};
 
 /// A tile of the output matrix, and the part of it that an invocation holds.
 struct Variant {

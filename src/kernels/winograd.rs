@@ -1,17 +1,18 @@
 //! Host side of Winograd's algorithm: variants of other kernels multiply, between `shaders/winograd_input.wgsl` and
 //! `shaders/winograd_output.wgsl`.
 
-use super::{
-    Access, Build, COMMON, Checks, Choice, Constant, Depth, FLOATS, Kernel, PACK_PARAMS, PACK_WORDS, Prices, Products,
-    Recipe, Storage, Tiling, input_file, module, raw_weight_file, set_epilogue, set_residual_access, typed_input,
+use super::modules::{
+    Access, COMMON, FLOATS, PACK_PARAMS, PACK_WORDS, Products, input_file, joined, module, raw_weight_file,
+    set_epilogue, set_residual_access, typed_input,
 };
+use super::{Build, Checks, Choice, Depth, Kernel, Prices, Recipe, Storage, Tiling};
 use crate::accuracy::Rounding;
 use crate::capabilities::Capabilities;
 use crate::error::Result;
 use crate::lowered::Lowered;
+use crate::packing::Packing;
 use crate::prepare::Prepare;
-use crate::shader::Source;
-use crate::weights::Packing;
+use crate::shader::{Constant, Source};
 use crate::winograd::{self, Block, InputTransform};
 
 const TRANSFORMS: &str = include_str!("../../shaders/winograd.wgsl");
@@ -141,7 +142,7 @@ pub(crate) fn input_transform_source(transform: &InputTransform, shader_f16: boo
         TILES,
         include_str!("../../shaders/winograd_input.wgsl"),
     ];
-    let mut source = super::joined(files.into_iter());
+    let mut source = joined(files.into_iter());
     typed_input(&mut source, storage)?;
     source.set(&transform.tile().constants())?;
     source.set(&[

@@ -14,13 +14,14 @@ use crate::error::{Error, Result};
 use crate::gpu::scoped;
 use crate::kernels::{Checks, Choice};
 use crate::memory::{Reservation, tensor_bytes};
+use crate::packing::Packing;
 use crate::plan::Plan;
 use crate::problem::Problem;
 use crate::reference::Reference;
 use crate::select::{Candidate, PlanOptions, select};
 use crate::timer::{Clock, Sample, Timer};
 use crate::tuning_file::DeviceKey;
-use crate::weights::{Packing, Weights};
+use crate::weights::Weights;
 
 /// Share of the budget after which no new candidate is begun.
 const CANDIDATES_SHARE: f64 = 0.6;
