@@ -85,9 +85,7 @@ impl Storage {
             DType::I8 | DType::U8 | DType::I32 => Self::Quads,
         }
     }
-}
 
-impl Storage {
     /// Whether sums go to a workspace of 32-bit numbers first: where they would be rounded between parts, and where outputs
     /// share words. Of those only `reduce.wgsl` and `requantize.wgsl` write any: it takes atomic operations, which kernels full of unrolled stores
     /// are better without (on lavapipe they took ten times as long to compile).
