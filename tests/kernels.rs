@@ -214,6 +214,9 @@ fn every_variant_runs_many_problems() {
             // On devices that have what it takes: `matrix.rs` runs those.
             (Kernel::Matrix, ..) => 0,
             (_, true, _) => cases.cases.len(),
+            // Its shaders tell more problems apart.
+            (Kernel::Tiled, false, Checks::Trusted) => 200,
+            (Kernel::Tiled, false, Checks::Checked) => 170,
             (_, false, Checks::Trusted) => 350,
             (_, false, Checks::Checked) => 320,
         };
