@@ -14,9 +14,9 @@ use crate::runner::Unit;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
     /// What tests have time for. Configurations of very many problems run on every variant in both modes, those of many on
-    /// every third variant, in checked mode on every fourth; each other one on one variant of each kernel, in turn, and in
-    /// checked mode a fifth of them does. Which problems share a shader is asked of each kernel here. Problems take turns on the
-    /// variants of Winograd's algorithm.
+    /// every third variant, in checked mode on every fourth; each other one, in turn, on one variant of two of the kernels, and
+    /// in checked mode a fifth of them on one of each. Which problems share a shader is asked of each kernel here. Problems take
+    /// turns on the variants of Winograd's algorithm.
     Tests,
     /// Configurations of many problems on every variant in both modes, each other one on one variant of each kernel in either
     /// mode, in turn.
@@ -102,6 +102,11 @@ impl Coverage {
         configurations.numbers[index].map_or(0, |number| configurations.sharing[number])
     }
 
+    /// The kernel whose specialised variants tests leave out if few problems share the shader.
+    fn left_out(&self, index: usize) -> Option<Kernel> {
+        self.configuration(index).map(|number| TURNS[number % TURNS.len()])
+    }
+
     /// Whether problem number `index` runs on this unit, if that takes it.
     pub fn runs(&self, index: usize, problem: &Problem, unit: &Unit) -> bool {
         if self.extent == Extent::Everything || unit.is_generic() {
@@ -118,7 +123,8 @@ impl Coverage {
         let place = place + usize::from(unit.checks == Checks::Checked);
         // Three programs each, and they depend on sizes.
         if unit.kernel == Kernel::Winograd {
-            return (index + place).is_multiple_of(4) || self.extent == Extent::Usual && self.is_whole(index);
+            let one_of = if self.extent == Extent::Tests { 8 } else { 4 };
+            return (index + place).is_multiple_of(one_of) || self.extent == Extent::Usual && self.is_whole(index);
         }
         let special = variants.iter().filter(|variant| !variant.starts_with("generic")).count();
         // Tests count shaders; else the problems that run on every variant are the same ones for every kernel.
@@ -128,12 +134,17 @@ impl Coverage {
             _ if sharing >= self.least() => 1,
             (Extent::Tests, Checks::Trusted) if sharing >= MANY => 3,
             (Extent::Tests, Checks::Checked) if sharing >= MANY => 4,
+            (Extent::Tests, Checks::Trusted) if self.left_out(index) == Some(unit.kernel) => return false,
             (Extent::Tests, Checks::Checked) => 5 * special + 1,
             _ => special,
         };
         (number + place).is_multiple_of(one_of)
     }
 }
+
+/// The kernels that take turns on configurations of few problems. (Variants take turns too, so three must not divide how many
+/// a kernel has; the tests on the table count.)
+const TURNS: [Kernel; 3] = [Kernel::Direct, Kernel::Tiled, Kernel::Broadcast];
 
 /// The shaders of any one specialised variant of a kernel tell configurations apart, by what they declare; a transposed convolution
 /// has several. None if only the generic variants take the problem.
