@@ -124,7 +124,7 @@ impl Conversion {
             }
         };
         for (placed, range) in [(&source, &read), (&destination, &written)] {
-            engine.check_binding(&format!("the binding of the {}", placed.name), range.end - range.start)?;
+            placed.check_binding(engine, range)?;
         }
         let first = |placed: &Placed<'_>, range, dtype: DType| -> Result<u32> {
             Ok((u64::from(element_offset(placed, range)?) * dtype.size() / 4) as u32)

@@ -120,6 +120,16 @@ impl<'a> Placed<'a> {
     pub fn bindable(&self, alignment: u64) -> Range<u64> {
         self.bytes.start - self.bytes.start % alignment..self.bytes.end.next_multiple_of(4)
     }
+
+    /// Whether the device can bind this range, in which it lies, at once.
+    pub fn check_binding(&self, engine: &Engine, range: &Range<u64>) -> Result<()> {
+        let Self { name, bytes, .. } = self;
+        let what = format!(
+            "the binding of the {name} (bytes {} to {} of its buffer, bound from byte {} on)",
+            bytes.start, bytes.end, range.start
+        );
+        engine.check_binding(&what, range.end - range.start)
+    }
 }
 
 pub(crate) fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
@@ -241,18 +251,18 @@ impl Placement {
         let mut first = [0, 0];
         for (index, range) in ranges.iter().enumerate() {
             if let Some((tensor, range)) = range {
-                engine.check_binding(&format!("the binding of the {}", tensor.name), range.end - range.start)?;
+                tensor.check_binding(engine, range)?;
                 first[index] = tensor.first_of_whole(range)?;
             }
         }
-        engine.check_binding("the binding of the output", span.end - span.start)?;
+        output.check_binding(engine, &span)?;
         let mut sources = [None, None, None];
         let mut first_of_sources = [0; SOURCES];
         let given = [Some(input).filter(|_| prepared), offset.as_ref(), mask.as_ref()];
         for (index, tensor) in given.into_iter().enumerate() {
             if let Some(tensor) = tensor.filter(not_empty) {
                 let range = tensor.bindable(alignment);
-                engine.check_binding(&format!("the binding of the {}", tensor.name), range.end - range.start)?;
+                tensor.check_binding(engine, &range)?;
                 first_of_sources[index] = tensor.first_of_whole(&range)?;
                 sources[index] = Some((tensor.buffer.clone(), range));
             }
@@ -313,13 +323,18 @@ fn usage_names(usage: wgpu::BufferUsages) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::EngineOptions;
     use crate::weights::WeightData;
     use Access::{Separate, SharedBuffer, ThroughOutput};
 
     /// Input, residual and output of 100 bytes each; `None` for the start means a buffer of its own.
     fn place(input: Option<u64>, residual: Option<u64>, output: u64) -> Placement {
+        place_with(EngineOptions::default(), input, residual, output).unwrap()
+    }
+
+    fn place_with(options: EngineOptions, input: Option<u64>, residual: Option<u64>, output: u64) -> Result<Placement> {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
-        let engine = Engine::new(&device, &queue);
+        let engine = Engine::with_options(&device, &queue, options);
         let buffer = || engine.buffer_zeroed("test", 2000).unwrap();
         let (shared, own_input, own_residual) = (buffer(), buffer(), buffer());
         let placed = |name, start: Option<u64>, own| Placed {
@@ -341,7 +356,21 @@ mod tests {
         let all = View { first: 0, window: None };
         let views =
             Views { input: all.clone(), output: all.clone(), sources: Default::default(), weight: 0..1, vector: 16 };
-        Placement::new(&engine, &tensors, &views, false, &weights).unwrap()
+        Placement::new(&engine, &tensors, &views, false, &weights)
+    }
+
+    #[test]
+    fn what_fits_but_not_from_there_is_refused_with_the_place() {
+        let options = || EngineOptions::default().max_binding(120);
+        assert!(place_with(options(), Some(512), None, 768).is_ok());
+        assert!(place_with(options(), Some(532), None, 768).is_ok());
+        for (input, output, message) in [
+            (536, 768, "the binding of the input (bytes 536 to 636 of its buffer, bound from byte 512 on) needs "),
+            (512, 796, "the binding of the output (bytes 796 to 896 of its buffer, bound from byte 768 on) needs "),
+        ] {
+            let error = place_with(options(), Some(input), None, output).err().unwrap().to_string();
+            assert!(error.starts_with(message) && error.ends_with("; this device has 120"), "{error}");
+        }
     }
 
     #[test]

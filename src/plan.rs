@@ -443,9 +443,10 @@ impl Plan {
 
     /// Checks the buffers and makes everything that recording needs.
     ///
-    /// Slices may start at any multiple of 4 bytes and may be longer than needed. Input, residual, offsets and mask may lie in
-    /// the same buffer as the output if they do not overlap it; the residual may also be exactly the output, which is then
-    /// updated in place. All buffers are of the engine's device; wgpu itself panics over one of another `wgpu::Instance`, which
+    /// Slices may start at any element and may be longer than needed. Input, residual, offsets and mask may lie in the same
+    /// buffer as the output if they do not overlap it; the residual may also be exactly the output, which is then updated in
+    /// place. A tensor that comes within an alignment step of what can be bound at once, and for which only sums could be cut,
+    /// has to start at a multiple of `min_storage_buffer_offset_alignment`; elsewhere it is [`Error::Limit`]. All buffers are of the engine's device; wgpu itself panics over one of another `wgpu::Instance`, which
     /// nobody can tell from outside. Submits nothing.
     ///
     /// # Errors
