@@ -261,10 +261,10 @@ pub(crate) fn weight_parts(
         let raw_fits = room.holds(window.end - window.start, problem.weight_dtype().size());
         Ok(room.holds(bytes / size, size) && raw_fits)
     };
-    let mut all = Vec::new();
+    let (mut parts, mut counts) = (Vec::new(), Vec::new());
     for pass in phases {
-        let mut parts = Vec::new();
-        cut_weight(&pass, &fits, &mut parts)?.map_err(|part| {
+        let before = parts.len();
+        cut_weight(&pass, &fits, binding, &mut parts)?.map_err(|part| {
             let finished = [lowered::finished(problem, part)];
             let window = finished[0].weight_window();
             format!(
@@ -275,20 +275,40 @@ pub(crate) fn weight_parts(
                 problem.weight_layout(),
             )
         })?;
-        all.push(parts);
+        counts.push(parts.len() - before);
     }
-    Ok(all)
+    Ok(divided(parts, counts))
+}
+
+/// These in stretches of so many each.
+fn divided(passes: Vec<Lowered>, counts: Vec<usize>) -> Vec<Vec<Lowered>> {
+    let mut rest = passes.into_iter();
+    counts.into_iter().map(|count| rest.by_ref().take(count).collect()).collect()
+}
+
+/// To be asked as pieces are made: those of a large problem may be more than memory holds.
+///
+/// # Errors
+/// A sentence, if these are too many.
+fn check_count(pieces: &[Lowered], binding: u64) -> Result<(), String> {
+    if pieces.len() as u64 > MAX_PASSES {
+        return Err(format!(
+            "more than {MAX_PASSES} pieces for bindings of {binding} bytes; there may be {MAX_PASSES}"
+        ));
+    }
+    Ok(())
 }
 
 /// Parts of a pass's weight that fit, by groups and then by output channels; or one that does not.
 fn cut_weight(
     pass: &Lowered,
     fits: &impl Fn(&Lowered) -> Result<bool, String>,
+    binding: u64,
     parts: &mut Vec<Lowered>,
 ) -> Result<Result<(), Lowered>, String> {
     if fits(pass)? {
         parts.push(*pass);
-        return Ok(Ok(()));
+        return check_count(parts, binding).map(Ok);
     }
     // Packings fill up channels to a multiple of four.
     let (cut, granule) = if pass.groups > 1 { (Cut::Groups, 1) } else { (Cut::Outputs, 4) };
@@ -307,7 +327,7 @@ fn cut_weight(
         return Err(error);
     }
     for (begin, end) in chunks(size, most, if most >= 64 { 64.max(granule) } else { granule }) {
-        if let Err(part) = cut_weight(&pass.part(cut, begin, end), fits, parts)? {
+        if let Err(part) = cut_weight(&pass.part(cut, begin, end), fits, binding, parts)? {
             return Ok(Err(part));
         }
     }
@@ -433,9 +453,9 @@ struct Splitter<'a> {
 
 impl Splitter<'_> {
     fn split(&self, phases: &[Vec<Lowered>]) -> Result<Vec<Vec<Lowered>>, String> {
-        let mut all = Vec::with_capacity(phases.len());
+        let (mut pieces, mut counts) = (Vec::new(), Vec::with_capacity(phases.len()));
         for parts in phases {
-            let mut pieces = Vec::new();
+            let before = pieces.len();
             for part in parts {
                 let part = Lowered { windows: Some(u32::MAX), ..*part };
                 // Of a part without outputs only the weight is needed.
@@ -445,21 +465,16 @@ impl Splitter<'_> {
                     self.cut(&part, &mut pieces)?;
                 }
             }
-            all.push(pieces);
+            counts.push(pieces.len() - before);
         }
-        Ok(all)
+        Ok(divided(pieces, counts))
     }
 
     fn cut(&self, pass: &Lowered, pieces: &mut Vec<Lowered>) -> Result<(), String> {
         let needs = self.needs(pass);
         let Some(number) = needs.iter().position(|need| !self.room.holds(need.elements, need.size)) else {
             pieces.push(self.with_more_channels(pass));
-            return if pieces.len() as u64 > MAX_PASSES {
-                let binding = self.room.binding;
-                Err(format!("more than {MAX_PASSES} pieces for bindings of {binding} bytes; there may be {MAX_PASSES}"))
-            } else {
-                Ok(())
-            };
+            return check_count(pieces, self.room.binding);
         };
         let need = &needs[number];
         let Some(cut) = self.order(pass, need).find(|&cut| pass.size(cut) > self.granule(cut)) else {

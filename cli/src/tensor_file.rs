@@ -258,15 +258,13 @@ fn safetensors_of(dtype: Dtype, shape: &[u64], bytes: &[u8], name: &str) -> Resu
     Ok(safetensors::serialize([(name, view)], None)?)
 }
 
-/// The product of the sizes.
+/// The product of the sizes. That of those other than zero must exist too: whoever multiplies one after the other relies on it.
 pub(crate) fn element_count(shape: &[u64]) -> Result<u64> {
-    if shape.contains(&0) {
-        return Ok(0);
-    }
-    shape
-        .iter()
-        .try_fold(1u64, |count, &size| count.checked_mul(size))
-        .with_context(|| format!("shape {} has more elements than 64 bits can count", shape_text(shape)))
+    let count = shape.iter().filter(|&&size| size > 0).try_fold(1u64, |count, &size| count.checked_mul(size));
+    let count = count.with_context(|| {
+        format!("the sizes of shape {}, zeros left out, multiply to more than 64 bits can count", shape_text(shape))
+    })?;
+    Ok(if shape.contains(&0) { 0 } else { count })
 }
 
 /// A shape as Python writes a tuple.
@@ -290,6 +288,17 @@ mod tests {
         assert_eq!(named.to_string(), "dir:1/x.safetensors:layer:0.weight");
         for bad in ["", "x", "x.npz", ".npy", "x.npy:name", "x.safetensors:", ".safetensors:a"] {
             assert!(path(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_no_number_counts_are_refused_beside_a_zero_too() {
+        assert_eq!(element_count(&[]).unwrap(), 1);
+        assert_eq!(element_count(&[3, 0, 5]).unwrap(), 0);
+        assert_eq!(element_count(&[1 << 32, (1 << 32) - 1]).unwrap(), (1 << 32) * ((1 << 32) - 1));
+        for shape in [[1 << 32, 1 << 32, 1], [1 << 32, 1 << 32, 0], [0, 1 << 32, 1 << 32]] {
+            let error = element_count(&shape).unwrap_err().to_string();
+            assert!(error.contains(&shape_text(&shape)), "{error}");
         }
     }
 

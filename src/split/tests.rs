@@ -209,6 +209,18 @@ fn parts_of_a_weight_do_not_depend_on_the_input() {
     );
 }
 
+/// Found by fuzzing. Made to the last one before they were counted, the pieces of these took half a minute, or more memory than
+/// machines have.
+#[test]
+fn pieces_are_counted_as_they_are_made() {
+    for problem in ["c31h28w2o8312k8s61:transposed", "c8000000o4000000000h1w1k1:nobias", "n1000000c1h3000w3000o1k1"] {
+        for (kernel, variant) in [(Kernel::Direct, "c4x8"), (Kernel::Tiled, "m64n64k8")] {
+            let refusal = pieces(problem, kernel, variant, 1 << 27).unwrap_err();
+            assert!(refusal.contains("more than 4096 pieces for bindings of 134217728 bytes"), "{problem}: {refusal}");
+        }
+    }
+}
+
 #[test]
 fn stretches_are_few_and_of_whole_granules() {
     assert_eq!(chunks(10, 4, 1).collect::<Vec<_>>(), [(0, 4), (4, 8), (8, 10)]);
