@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{Checks, Choice, Kernel};
 use crate::packing::Packing;
 use crate::problem::Problem;
+use crate::split::Splits;
 use crate::tuning_file::Learned;
 
 /// What a caller wants of a plan. The default leaves every choice to the engine.
@@ -70,7 +71,8 @@ pub(crate) fn select_for(
     learned: Option<Learned>,
 ) -> Result<Selection> {
     check_names(options)?;
-    let verdict = |choice: Choice| {
+    let mut splits = Splits::default();
+    let mut verdict = |choice: Choice| {
         if options.kernel.is_some_and(|kernel| kernel != choice.kernel) {
             return Err(format!("kernel {} was asked for", options.kernel.map_or("", Kernel::name)));
         }
@@ -81,7 +83,7 @@ pub(crate) fn select_for(
         if needed > allowed {
             return Err(format!("it needs accuracy {needed}, and {allowed} was asked for"));
         }
-        let mut passes = choice.passes(problem, capabilities)?;
+        let mut passes = choice.passes_among(problem, capabilities, &mut splits)?;
         // Passes without outputs are not run.
         passes.retain(|pass| pass.outputs() > 0);
         choice.supports(&passes, capabilities, options.checks.unwrap_or_default())?;

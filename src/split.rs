@@ -11,6 +11,7 @@
 //!
 //! A piece is a pass like any other, a smaller convolution; and where everything fits, nothing here has any effect.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::capabilities::Capabilities;
@@ -356,11 +357,24 @@ fn chunks(size: u32, most: u32, granule: u32) -> impl Iterator<Item = (u32, u32)
     (0..size).step_by(length as usize).map(move |begin| (begin, begin.saturating_add(length).min(size)))
 }
 
+/// The pieces of one problem on one device, kept from one variant to the next: there may be thousands, and most variants have the
+/// same.
+#[derive(Default)]
+pub(crate) struct Splits(HashMap<(u64, Kind), Result<Vec<Vec<Lowered>>, String>>);
+
+/// All that pieces depend on of a variant: its packing, whether its algorithm is Winograd's, and which it is if it has a workspace.
+type Kind = (Packing, bool, Option<Choice>);
+
 /// The passes of a problem as a variant of a kernel runs them: whole where all tensors can be bound as they are, else in pieces.
 ///
 /// # Errors
 /// A sentence, if the kernel does not run them, or not in pieces.
-pub(crate) fn passes(choice: Choice, problem: &Problem, capabilities: &Capabilities) -> Result<Vec<Lowered>, String> {
+pub(crate) fn passes(
+    choice: Choice,
+    problem: &Problem,
+    capabilities: &Capabilities,
+    splits: &mut Splits,
+) -> Result<Vec<Lowered>, String> {
     let phases = weight_parts(problem, choice.packing(), capabilities)?;
     check_channel_data(problem, capabilities)?;
     let finish = |phases: &[Vec<Lowered>]| -> Result<Vec<Lowered>, String> {
@@ -396,7 +410,8 @@ pub(crate) fn passes(choice: Choice, problem: &Problem, capabilities: &Capabilit
     let (mut found, mut refusal) = (None, String::new());
     for share in [beside, 1] {
         let splitter = Splitter { choice, problem, capabilities, room: Room::of(capabilities, share) };
-        match splitter.split(&phases).and_then(|pieces| finish(&pieces)) {
+        let pieces = splits.0.entry((share, splitter.kind())).or_insert_with(|| splitter.split(&phases));
+        match pieces.as_ref().map_err(String::clone).and_then(|pieces| finish(pieces)) {
             Ok(passes) if passes.len() as u64 > MAX_PASSES => {
                 refusal = format!("{} pieces for bindings of {binding} bytes; there may be {MAX_PASSES}", passes.len());
             }
@@ -452,6 +467,11 @@ struct Splitter<'a> {
 }
 
 impl Splitter<'_> {
+    fn kind(&self) -> Kind {
+        let choice = self.choice;
+        (choice.packing(), choice.kernel == Kernel::Winograd, choice.has_workspace().then_some(choice))
+    }
+
     fn split(&self, phases: &[Vec<Lowered>]) -> Result<Vec<Vec<Lowered>>, String> {
         let (mut pieces, mut counts) = (Vec::new(), Vec::with_capacity(phases.len()));
         for parts in phases {

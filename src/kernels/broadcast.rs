@@ -108,10 +108,6 @@ impl Recipe for Broadcast {
         ([VARIANTS[variant].lanes, 1], 0)
     }
 
-    fn workspace(&self, _: &Lowered, _: usize) -> u64 {
-        0
-    }
-
     fn tiling(&self, pass: &Lowered, variant: usize) -> Result<Tiling, String> {
         let Variant { pixels, channels, lanes, .. } = VARIANTS[variant];
         Tiling::of_blocks(pass, pixels, 1, TileChannels::OfOneGroup(channels * lanes))

@@ -11,7 +11,7 @@ use crate::packing::Packing;
 use crate::prepare::Prepare;
 use crate::problem::Problem;
 use crate::ranges;
-use crate::split;
+use crate::split::{self, Splits};
 
 /// One variant of one kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,7 +46,20 @@ impl Choice {
     /// # Errors
     /// A sentence, if it does not.
     pub fn passes(self, problem: &Problem, capabilities: &Capabilities) -> Result<Vec<Lowered>, String> {
-        split::passes(self, problem, capabilities)
+        self.passes_among(problem, capabilities, &mut Splits::default())
+    }
+
+    /// The same, where other variants are asked about the same problem and device.
+    ///
+    /// # Errors
+    /// As [`Choice::passes`].
+    pub fn passes_among(
+        self,
+        problem: &Problem,
+        capabilities: &Capabilities,
+        splits: &mut Splits,
+    ) -> Result<Vec<Lowered>, String> {
+        split::passes(self, problem, capabilities, splits)
     }
 
     /// What this variant makes of passes, each of which may be in pieces.
@@ -55,6 +68,11 @@ impl Choice {
     /// A sentence, if it does not run them.
     pub fn adapt(self, passes: Vec<Vec<Lowered>>, capabilities: &Capabilities) -> Result<Vec<Lowered>, String> {
         self.kernel.recipe().passes(self.variant, passes, capabilities)
+    }
+
+    /// Whether [`Choice::workspace_of`] may be more than nothing.
+    pub fn has_workspace(self) -> bool {
+        self.kernel.recipe().has_workspace(self.variant)
     }
 
     pub fn workspace_of(self, pass: &Lowered) -> u64 {

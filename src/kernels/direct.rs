@@ -95,10 +95,6 @@ impl Recipe for Direct {
         (VARIANTS[variant].group, 0)
     }
 
-    fn workspace(&self, _: &Lowered, _: usize) -> u64 {
-        0
-    }
-
     fn tiling(&self, pass: &Lowered, variant: usize) -> Result<Tiling, String> {
         let Variant { channels, pixels, group: [x, y], across_groups, .. } = VARIANTS[variant];
         let of = if across_groups { TileChannels::OfAnyGroup } else { TileChannels::OfOneGroup };

@@ -131,10 +131,6 @@ impl Recipe for Matrix {
         ([variant.threads(subgroup_size), 1], slices + finished + 4 * n + 4)
     }
 
-    fn workspace(&self, _: &Lowered, _: usize) -> u64 {
-        0
-    }
-
     fn tiling(&self, pass: &Lowered, variant: usize) -> Result<Tiling, String> {
         let [m, n, _] = VARIANTS[variant].tile;
         Tiling::new(pass, pass.pixels(), 1, n, TileChannels::OfOneGroup(m))

@@ -227,8 +227,14 @@ pub(crate) trait Recipe: Sync {
     fn packing(&self, variant: usize) -> Packing;
     /// Invocations of a workgroup along x and y, and bytes of workgroup memory, where subgroups have that size.
     fn workgroup(&self, variant: usize, subgroup_size: u32) -> ([u32; 2], u32);
+    /// Whether it may have a workspace.
+    fn has_workspace(&self, _variant: usize) -> bool {
+        false
+    }
     /// Bytes of workspace.
-    fn workspace(&self, pass: &Lowered, variant: usize) -> u64;
+    fn workspace(&self, _pass: &Lowered, _variant: usize) -> u64 {
+        0
+    }
     /// The dispatch grid.
     fn tiling(&self, pass: &Lowered, variant: usize) -> Result<Tiling, String>;
     /// How it walks along a sum. Compilers unroll the loops over a block in trusted shaders; in checked ones, whose loops

@@ -101,6 +101,10 @@ impl Recipe for Tiled {
         ([variant.threads(), 1], 4 * variant.buffers * variant.tile[2] * (variant.tile[0] + variant.tile[1]))
     }
 
+    fn has_workspace(&self, variant: usize) -> bool {
+        VARIANTS[variant].split
+    }
+
     fn workspace(&self, pass: &Lowered, variant: usize) -> u64 {
         match self.tiling(pass, variant) {
             Ok(tiling) if VARIANTS[variant].split => (4 * u64::from(tiling.splits)).saturating_mul(pass.outputs()),

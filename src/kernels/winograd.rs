@@ -102,6 +102,10 @@ impl Recipe for Winograd {
         kernel.recipe().workgroup(variant, subgroup_size)
     }
 
+    fn has_workspace(&self, _: usize) -> bool {
+        true
+    }
+
     fn workspace(&self, pass: &Lowered, variant: usize) -> u64 {
         let Choice { kernel, variant } = VARIANTS[variant].inner();
         kernel.recipe().workspace(pass, variant).max(pass.outputs().saturating_mul(4))

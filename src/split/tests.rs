@@ -59,7 +59,7 @@ fn limited(bytes: u64) -> Capabilities {
 }
 
 fn pieces(text: &str, kernel: Kernel, variant: &str, bytes: u64) -> Result<Vec<Lowered>, String> {
-    passes(kernel.variant(variant).unwrap(), &text.parse().unwrap(), &limited(bytes))
+    kernel.variant(variant).unwrap().passes(&text.parse().unwrap(), &limited(bytes))
 }
 
 /// Where each output of a pass lies, and which channel it is of.
@@ -136,7 +136,7 @@ fn indices_are_right_modulo_2_to_the_32() {
         assert!(problem.input_len() > 1 << 32 || text.starts_with("c1w"), "{text}");
         let choice = Kernel::Direct.variant("generic-c1x4").unwrap();
         let capabilities = limited(1 << 27);
-        let all = passes(choice, &problem, &capabilities).unwrap();
+        let all = choice.passes(&problem, &capabilities).unwrap();
         choice.supports(&all, &capabilities, Checks::Trusted).unwrap();
         let mut outputs = 0;
         for pass in &all {
@@ -219,6 +219,35 @@ fn pieces_are_counted_as_they_are_made() {
             assert!(refusal.contains("more than 4096 pieces for bindings of 134217728 bytes"), "{problem}: {refusal}");
         }
     }
+}
+
+#[test]
+fn variants_that_share_pieces_would_have_made_the_same() {
+    let (mut shared, mut all) = (0, 0);
+    for text in [
+        "n3c16h20w20o24k3p1",
+        "c600h9w9o8k1+residual",
+        "c8h30w30o6k3g2:nhwc",
+        "c5h25w4o1k1:f16:nobias",
+        "c6h9w9o4k4s2p1:transposed",
+        "n2c4h8w8o4k3p1:deform:mask",
+        "n2c8h12w12o12k3p1:u8_i8_i32",
+    ] {
+        let problem: Problem = text.parse().unwrap();
+        for bytes in [2048, 4096, 16384] {
+            let capabilities = limited(bytes).with_matrix_units();
+            let mut splits = Splits::default();
+            for choice in Choice::all() {
+                let passes = choice.passes(&problem, &capabilities);
+                assert_eq!(choice.passes_among(&problem, &capabilities, &mut splits), passes, "{text} {bytes}");
+                let none = |pass: &Lowered| choice.has_workspace() || choice.workspace_of(pass) == 0;
+                assert!(passes.iter().flatten().all(none), "{text} {bytes}");
+                all += 1;
+            }
+            shared += splits.0.len();
+        }
+    }
+    assert!(shared * 4 < all, "{shared} of {all}");
 }
 
 #[test]
