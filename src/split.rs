@@ -242,7 +242,7 @@ pub(crate) fn weight_parts(
     problem: &Problem,
     packing: Packing,
     capabilities: &Capabilities,
-) -> Result<Vec<Vec<Lowered>>, String> {
+) -> Result<Pieces, String> {
     let phases = lowered::phases(problem)?;
     let finished: Vec<Lowered> = phases.iter().map(|&pass| lowered::finished(problem, pass)).collect();
     let binding = capabilities.limits.max_storage_buffer_binding_size;
@@ -282,7 +282,7 @@ pub(crate) fn weight_parts(
 }
 
 /// These in stretches of so many each.
-fn divided(passes: Vec<Lowered>, counts: Vec<usize>) -> Vec<Vec<Lowered>> {
+fn divided(passes: Vec<Lowered>, counts: Vec<usize>) -> Pieces {
     let mut rest = passes.into_iter();
     counts.into_iter().map(|count| rest.by_ref().take(count).collect()).collect()
 }
@@ -360,7 +360,10 @@ fn chunks(size: u32, most: u32, granule: u32) -> impl Iterator<Item = (u32, u32)
 /// The pieces of one problem on one device, kept from one variant to the next: there may be thousands, and most variants have the
 /// same.
 #[derive(Default)]
-pub(crate) struct Splits(HashMap<(u64, Kind), Result<Vec<Vec<Lowered>>, String>>);
+pub(crate) struct Splits(HashMap<(u64, Kind), Result<Pieces, String>>);
+
+/// For each pass, its pieces.
+type Pieces = Vec<Vec<Lowered>>;
 
 /// All that pieces depend on of a variant: its packing, whether its algorithm is Winograd's, and which it is if it has a workspace.
 type Kind = (Packing, bool, Option<Choice>);
@@ -472,7 +475,7 @@ impl Splitter<'_> {
         (choice.packing(), choice.kernel == Kernel::Winograd, choice.has_workspace().then_some(choice))
     }
 
-    fn split(&self, phases: &[Vec<Lowered>]) -> Result<Vec<Vec<Lowered>>, String> {
+    fn split(&self, phases: &[Vec<Lowered>]) -> Result<Pieces, String> {
         let (mut pieces, mut counts) = (Vec::new(), Vec::with_capacity(phases.len()));
         for parts in phases {
             let before = pieces.len();
