@@ -238,11 +238,7 @@ impl Room {
 ///
 /// # Errors
 /// A sentence, if there would be too many passes, or a part that cannot be bound.
-pub(crate) fn weight_parts(
-    problem: &Problem,
-    packing: Packing,
-    capabilities: &Capabilities,
-) -> Result<Pieces, String> {
+pub(crate) fn weight_parts(problem: &Problem, packing: Packing, capabilities: &Capabilities) -> Result<Pieces, String> {
     let phases = lowered::phases(problem)?;
     let finished: Vec<Lowered> = phases.iter().map(|&pass| lowered::finished(problem, pass)).collect();
     let binding = capabilities.limits.max_storage_buffer_binding_size;
