@@ -175,8 +175,10 @@ impl Engine {
     /// A buffer that holds `bytes`.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] or [`Error::DeviceLost`] if its memory cannot be written.
+    /// [`Error::Limit`] if no buffer can have so many, [`Error::OutOfMemory`] or [`Error::DeviceLost`] if its memory cannot be
+    /// written.
     pub(crate) fn staged(&self, label: &'static str, bytes: &[u8], usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        self.check_buffer(label, bytes.len() as u64)?;
         let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes.len() as u64,
