@@ -6,6 +6,7 @@ use super::window::Window;
 use crate::lowered::Lowered;
 use crate::problem::greatest_common_divisor;
 use crate::ranges::{self, INDEX_LIMIT};
+use crate::segments::MAX_SEGMENTS;
 
 /// A tile's output channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +158,7 @@ impl Depth {
     /// Splits into parts of at most `max_rounds` rounds, at least `min_parts` of them if there are so many steps.
     ///
     /// # Errors
-    /// A sentence, if a single step takes more rounds.
+    /// A sentence, if a single step takes more rounds, or if there would be more parts than segments in a plan.
     pub fn parts(&self, max_rounds: u64, min_parts: u64) -> Result<Vec<Part>, String> {
         let steps = u64::from(self.length.div_ceil(self.step)).max(1);
         let most = max_rounds.saturating_sub(ROUNDS_TO_SPARE) / self.rounds.max(1);
@@ -169,6 +170,7 @@ impl Depth {
         }
         let most = most.min(u64::from(self.longest / self.step).max(1));
         let parts = steps.div_ceil(most).max(min_parts.min(steps));
+        check_parts(parts)?;
         let length = steps.div_ceil(parts) * u64::from(self.step);
         let mut all = Vec::new();
         let mut begin = 0;
@@ -185,7 +187,7 @@ impl Depth {
     /// As [`parts`](Self::parts), each within `most` of the `channels` input channels, wherever these begin with a step.
     ///
     /// # Errors
-    /// A sentence, if a step takes more channels, or more rounds.
+    /// A sentence, if a step takes more channels, or more rounds, or if there would be more parts than segments in a plan.
     pub fn parts_of_windows(
         &self,
         most: u32,
@@ -205,6 +207,7 @@ impl Depth {
         }
         let all = u64::from(self.length).div_ceil(common).max(1);
         let windows = all.div_ceil(most_runs);
+        check_parts(windows)?;
         let of_window = all.div_ceil(windows) * common;
         let mut parts = Vec::new();
         let mut begin = 0;
@@ -214,6 +217,7 @@ impl Depth {
             let inner = own.parts(max_rounds, min_parts.div_ceil(windows))?;
             let from = begin as u32;
             parts.extend(inner.into_iter().map(|part| Part { begin: from + part.begin, end: from + part.end }));
+            check_parts(parts.len() as u64)?;
             begin = end;
         }
         Ok(parts)
@@ -226,6 +230,14 @@ impl Depth {
         let begin = u64::from(part.begin) / length * of_run;
         begin.min(all.into()) as u32..end.min(all.into()) as u32
     }
+}
+
+/// Each part is a segment, or several. Asked before they are made: of a long sum they may be millions.
+fn check_parts(parts: u64) -> Result<(), String> {
+    if parts > MAX_SEGMENTS {
+        return Err(format!("its sums have {parts} parts or more; a plan has at most {MAX_SEGMENTS} segments"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -263,5 +275,20 @@ mod tests {
         assert!(refusal.contains("40 loop rounds"), "{refusal}");
         assert_eq!(Depth { longest: 300, ..depth }.parts(u64::MAX, 1).unwrap().len(), 4, "18 steps of 63 in a part");
         assert_eq!(Depth { length: 0, ..depth }.parts(u64::MAX, 3).unwrap(), [Part { begin: 0, end: 0 }]);
+    }
+
+    /// Found by fuzzing: making the parts of such a sum for every variant took half a minute.
+    #[test]
+    fn parts_are_counted_before_they_are_made() {
+        let depth = Depth { length: 3_250_236, step: 1, rounds: 1, longest: u32::MAX, run: [1, 1] };
+        for refusal in [
+            depth.parts_of_windows(1, 3_250_236, u64::MAX, 1).unwrap_err(),
+            depth.parts(ROUNDS_TO_SPARE + 1, 1).unwrap_err(),
+        ] {
+            assert_eq!(refusal, "its sums have 3250236 parts or more; a plan has at most 65536 segments");
+        }
+        let refusal = depth.parts_of_windows(100, 3_250_236, ROUNDS_TO_SPARE + 2, 1).unwrap_err();
+        assert!(refusal.contains("a plan has at most 65536 segments"), "{refusal}");
+        assert_eq!(depth.parts_of_windows(100, 3_250_236, u64::MAX, 1).unwrap().len(), 32503);
     }
 }
