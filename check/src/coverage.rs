@@ -65,7 +65,7 @@ impl Coverage {
     }
 
     /// Whether a problem has a configuration that runs on every variant, in both modes.
-    pub fn is_whole(&self, index: usize) -> bool {
+    fn is_whole(&self, index: usize) -> bool {
         let least = match self.extent {
             Extent::Tests => MOST,
             Extent::Usual => MANY,
