@@ -8,6 +8,7 @@ mod capabilities;
 mod context;
 mod conv;
 mod convert;
+mod drafts;
 mod dtype;
 mod engine;
 mod epilogue;

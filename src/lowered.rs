@@ -215,6 +215,18 @@ impl Lowered {
         if self.quads.is_some() { 4 } else { self.dtype.size() }
     }
 
+    /// The same at the beginning of all tensors: passes that differ in nothing else have the same shaders.
+    pub fn without_place(&self) -> Self {
+        Self {
+            first_input: 0,
+            first_output: 0,
+            first_channel: 0,
+            weight: WeightPlace { first: 0, ..self.weight },
+            share: Share { first_group: 0, first_out: 0, ..self.share },
+            ..*self
+        }
+    }
+
     /// Distances of the partial sums of this pass in a workspace: dense.
     pub fn workspace_steps(&self) -> Steps {
         let [slices, rows, columns] = self.lines.map(|line| line.output);

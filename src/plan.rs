@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::accuracy::Rounding;
 use crate::bind::{Bound, Buffers};
+use crate::drafts::{Drafts, Of};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gpu::Pending;
@@ -167,7 +168,7 @@ impl Plan {
             workspace: 0,
             prepared: 0,
         };
-        let mut pending = Vec::new();
+        let mut drafts = Drafts::default();
         let mut segments_left = MAX_SEGMENTS;
         let mut prepared: Option<Prepare> = None;
         for (number, pass) in plan.passes.iter().enumerate() {
@@ -200,6 +201,7 @@ impl Plan {
             let weight_offset = packing.first_of_share(pass) as u32;
             let params = |partial| Params::new(pass, &tiling, weight_offset, partial);
             let build = Build { split, partial, storage, ..Build::of(plan.engine.capabilities()) };
+            let of = Of { number, pass, build };
             let whole = |workgroups| Segment::whole(&plan.engine, workgroups).map(|segment| vec![segment]);
             // What the pass before has prepared is still there.
             let new = pass.prepare.as_ref().filter(|prepare| prepare.bytes() > 0 && prepared.as_ref() != Some(prepare));
@@ -209,48 +211,40 @@ impl Plan {
                 plan.engine.check_binding(prepare.name(), bytes).map_err(|error| refused(error.to_string()))?;
                 plan.prepared = plan.prepared.max(bytes);
                 let segments = whole(prepare.workgroups())?;
-                pending.push((
-                    plan.prepare_pipeline(prepare)?,
-                    Role::Prepare,
-                    (number, prepare.params(), segments, Build::default()),
-                ));
+                let plain = Of { build: Build::default(), ..of };
+                drafts.add(Role::Prepare, plain, prepare.params(), segments, || plan.prepare_pipeline(prepare))?;
             }
-            pending.push((
-                plan.pipeline(number, &build)?,
-                if partial { Role::ConvolvePartially } else { Role::Convolve },
-                (number, Block::Convolution(params(partial)), segments, build),
-            ));
+            let role = if partial { Role::ConvolvePartially } else { Role::Convolve };
+            let block = Block::Convolution(params(partial));
+            drafts.add(role, of, block, segments, || plan.pipeline(number, &build))?;
             if let Some(integers) = integers {
                 if windows > 0 {
-                    let params = window_params(pass, params(false));
+                    let block = Block::Convolution(window_params(pass, params(false)));
                     let segments = whole(windows.div_ceil(INTEGERS_WORKGROUP))?;
-                    let pipeline = plan.integer_pipeline(window_sums_source()?, "wgpu-conv: sums of windows");
-                    pending.push((pipeline, Role::Windows, (number, Block::Convolution(params), segments, build)));
+                    drafts.add(Role::Windows, of, block, segments, || {
+                        Ok(plan.integer_pipeline(window_sums_source()?, "wgpu-conv: sums of windows"))
+                    })?;
                 }
-                let params = requantize_params(&plan.problem, pass, params(false));
+                let block = Block::Convolution(requantize_params(&plan.problem, pass, params(false)));
                 let segments = whole(requantize_workgroups(pass, integers))?;
-                let source = requantize_source(&plan.problem, integers)?;
-                let pipeline = plan.integer_pipeline(source, "wgpu-conv: requantize");
-                pending.push((pipeline, Role::Requantize, (number, Block::Convolution(params), segments, build)));
+                drafts.add(Role::Requantize, of, block, segments, || {
+                    let source = requantize_source(&plan.problem, integers)?;
+                    Ok(plan.integer_pipeline(source, "wgpu-conv: requantize"))
+                })?;
             } else if let Some(transform) = &pass.winograd {
                 let convolution = transform.convolution(pass);
-                let params = transform.params(Params::new(&convolution, &tiling, 0, false));
+                let block = Block::Convolution(transform.params(Params::new(&convolution, &tiling, 0, false)));
                 let segments = whole(transform.workgroups(pass))?;
-                let pipeline = plan.reduce_pipeline(number, Access::Separate)?;
-                pending.push((pipeline, Role::Reduce, (number, Block::Convolution(params), segments, build)));
+                drafts.add(Role::Reduce, of, block, segments, || plan.reduce_pipeline(number, Access::Separate))?;
             } else if partial {
                 let segments = whole(pass.outputs().div_ceil(REDUCE_WORKGROUP))?;
-                let pipeline = plan.reduce_pipeline(number, Access::Separate)?;
                 // Whatever a kernel counts as its pixels, these are outputs.
-                let params = Params { pixels: pass.pixels() as u32, ..params(false) };
-                pending.push((pipeline, Role::Reduce, (number, Block::Convolution(params), segments, build)));
+                let block = Block::Convolution(Params { pixels: pass.pixels() as u32, ..params(false) });
+                drafts.add(Role::Reduce, of, block, segments, || plan.reduce_pipeline(number, Access::Separate))?;
             }
         }
         Ok(Box::pin(async move {
-            for (pipeline, role, (pass, params, segments, build)) in pending {
-                let pipeline = pipeline.await?;
-                plan.programs.push(Program { role, pass, pipeline, params, segments, build });
-            }
+            plan.programs = drafts.finish().await?;
             Ok(plan)
         }))
     }

@@ -132,20 +132,15 @@ impl Window {
 
     fn new(pass: &Lowered, pixels: [u64; 2], taps: [u64; 2], strip: u64) -> Self {
         let axis = |axis: usize, pixels: u64| {
-            let [stride, dilation] = [pass.stride()[axis], pass.dilation()[axis]].map(u64::from);
+            let [stride, dilation] = [pass.stride()[axis], pass.dilation()[axis]];
             // One tap out of several: an element for each pixel.
             if taps[axis] == 1 && pass.kernel()[axis] != 1 {
                 return (pixels, pixels);
             }
-            let size = (pixels - 1) * stride + (taps[axis] - 1) * dilation + 1;
-            // Short axes are counted, long ones would be refused in any case.
-            let needed = if size > 4 * MAX_LOADS {
-                size
-            } else {
-                let used = |at: u64| (0..pixels).any(|p| (0..taps[axis]).any(|t| p * stride + t * dilation == at));
-                (0..size).filter(|&at| used(at)).count() as u64
-            };
-            (size, needed)
+            let size = (pixels - 1) * u64::from(stride) + (taps[axis] - 1) * u64::from(dilation) + 1;
+            // Long axes are refused in any case.
+            let long = size > 4 * MAX_LOADS;
+            (size, if long { size } else { positions(pixels, taps[axis], stride, dilation) })
         };
         let [rows, columns, of_strip] = [axis(0, pixels[0]), axis(1, pixels[1]), axis(1, strip)];
         // Rows from the first one that a row of pixels needs to the last.
@@ -244,8 +239,20 @@ impl Window {
     }
 }
 
+/// How many different positions `p · stride + t · dilation` there are, for p below `pixels` and t below `taps`. The tap t of
+/// pixel p is where tap t + s of pixel p − d is, with s : d as stride : dilation in lowest terms; each position is counted at the
+/// first pixel that has it.
+fn positions(pixels: u64, taps: u64, stride: u32, dilation: u32) -> u64 {
+    let common = greatest_common_divisor(stride, dilation);
+    let [stride, dilation] = [stride / common, dilation / common].map(u64::from);
+    let again = pixels.saturating_sub(dilation) * taps.saturating_sub(stride);
+    pixels * taps - again
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::lowered::tests::one as lowered;
 
@@ -314,6 +321,18 @@ mod tests {
     fn what_no_pixel_needs_does_not_count() {
         assert_eq!(window("c4h30w30o4k1s3", [4, 4], Taps::Kernel { live: 64, row: 64 }).loads(), 16);
         assert_eq!(window("c4h30w30o4k3s5d4", [1, 2], Taps::Row).loads(), 6);
+    }
+
+    #[test]
+    fn positions_are_counted() {
+        for case in 0..7 * 7 * 9 * 9 {
+            let [pixels, taps] = [case % 7 + 1, case / 7 % 7 + 1];
+            let [stride, dilation] = [case / 49 % 9 + 1, case / 441 + 1];
+            let all: HashSet<u32> =
+                (0..pixels * taps).map(|at| at % pixels * stride + at / pixels * dilation).collect();
+            let counted = positions(pixels.into(), taps.into(), stride, dilation);
+            assert_eq!(counted, all.len() as u64, "{pixels} {taps} {stride} {dilation}");
+        }
     }
 
     #[test]

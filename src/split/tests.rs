@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernels::{Checks, Part};
+use crate::kernels::{Access, Build, Checks, Part, output_transform_source, reduce_source};
 use crate::params::Params;
 
 const MODES: [PaddingMode; 4] =
@@ -257,4 +257,52 @@ fn stretches_are_few_and_of_whole_granules() {
     assert_eq!(chunks(18, 9, 4).collect::<Vec<_>>(), [(0, 8), (8, 16), (16, 18)]);
     assert_eq!(most_of(100, 4, |count| count <= 31), 28);
     assert_eq!(most_of(100, 1, |_| false), 1);
+}
+
+/// A plan makes the shaders of passes once that differ in their place alone.
+#[test]
+fn what_lies_elsewhere_has_the_same_shaders() {
+    let mut same = 0;
+    for (text, bytes) in [
+        ("n9c3h9w8o6k3p1", 1200),
+        ("c3h40w60o2k5p2", 2000),
+        ("c1w3000o1k3p1", 2000),
+        ("n3c8h9w8o16k3p1g4+residual+relu", 1200),
+        ("n2c16h9w8o16k3p1:nhwc:f16", 2000),
+        ("n5c8h9w8o8k1:reflect", 1200),
+        ("n2c4h9w8o4k5s4p1:transposed", 1200),
+        ("n4c4h9w8o4k3p1:deform", 4000),
+        ("n3c32h9w8o32k3p1:i8_i8_i32", 6000),
+    ] {
+        let problem: Problem = text.parse().unwrap();
+        for choice in Choice::all() {
+            let Ok(passes) = choice.passes(&problem, &limited(bytes)) else { continue };
+            for partial in [false, true] {
+                let storage = Storage::of(problem.dtype(), false);
+                let build = Build { storage, partial, ..Build::default() };
+                let sources = passes.iter().filter(|pass| pass.outputs() > 0).map(|pass| {
+                    let reduce = match pass.winograd {
+                        Some(_) => output_transform_source(pass, Access::Separate, false),
+                        None => reduce_source(pass, Access::Separate, storage),
+                    };
+                    let prepare = pass.prepare.as_ref().map(|prepare| prepare.source(false).unwrap());
+                    let integers = problem.integers().is_some();
+                    let reduce = (!integers).then(|| reduce.unwrap());
+                    (pass.without_place(), [choice.source(pass, &build).ok(), reduce, prepare])
+                });
+                let sources: Vec<_> = sources.collect();
+                for (number, (pass, texts)) in sources.iter().enumerate() {
+                    let like = sources[..number].iter().rfind(|(other, _)| other == pass);
+                    assert!(
+                        like.is_none_or(|(_, others)| others == texts),
+                        "{text}, {} {}",
+                        choice.kernel,
+                        choice.name()
+                    );
+                    same += usize::from(like.is_some());
+                }
+            }
+        }
+    }
+    assert!(same > 1000, "{same}");
 }
