@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use allocations::{Counting, count};
 use recording::{Chain, LENGTH};
-use wgpu_conv::{Buffers, Context, ContextOptions, Engine, PlanOptions, Problem, Result, WeightData};
+use wgpu_conv::{Buffers, Context, ContextOptions, Engine, PlanOptions, Problem, Result, WeightData, wgpu};
 use wgpu_conv_check::{WORKLOADS, timing::median};
 
 #[global_allocator]
@@ -34,6 +34,7 @@ fn main() -> Result<()> {
     println!("{}, {} {}\n", info.name, info.driver, info.driver_info);
     recording(&context.engine(), record_rounds)?;
     preparing(&context, rounds)?;
+    pieces(rounds)?;
     first_use(&context)
 }
 
@@ -114,6 +115,33 @@ fn preparing(context: &Context, rounds: usize) -> Result<()> {
         println!("     bind     {}", binds.text(1));
     }
     println!();
+    Ok(())
+}
+
+/// Plan and bind of a problem in thousands of pieces, for a device that binds 32 KiB at once; on wgpu's noop backend, which does
+/// nothing.
+fn pieces(rounds: usize) -> Result<()> {
+    let problem: Problem = "n3500c1w2000o1k3p1+residual".parse()?;
+    let required_limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 15, ..wgpu::Limits::default() };
+    let (device, queue) =
+        wgpu::Device::noop(&wgpu::DeviceDescriptor { required_limits, ..wgpu::DeviceDescriptor::default() });
+    let engine = Engine::new(&device, &queue);
+    let [input, output] =
+        [problem.input_len(), problem.output_len()].map(|count| engine.buffer_zeroed("tensor", count));
+    let (input, output, tensors) = (input?, output?, Zeros::new(&problem));
+    let [mut plans, mut binds] = <[Samples; 2]>::default();
+    let mut segments = 0;
+    for _ in 0..rounds {
+        let plan = plans.take(|| engine.plan_blocking(&problem, &PlanOptions::default()))?;
+        let weights = plan.weights_blocking(&tensors.data())?;
+        // The residual is the output, so that shaders are not those of the plan.
+        let buffers = Buffers::new(input.slice(..), output.slice(..)).residual(output.slice(..));
+        drop(binds.take(|| plan.bind_blocking(&weights, &buffers))?);
+        segments = plan.segments();
+    }
+    println!("{problem} in {segments} segments, each of a piece of its own:");
+    println!("  plan     {}", plans.text(1));
+    println!("  bind     {}\n", binds.text(1));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! [`Bound`]: a plan with buffers, ready to record and to submit.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::ops::Range;
 
@@ -211,32 +212,31 @@ impl Bound {
         let stride = plan.parameter_stride();
         let parameters = engine.reserve("the parameters", u64::from(stride) * u64::from(plan.segments()))?;
         // Where nothing is cut, all programs have the same placement.
-        let mut placements: Vec<(Views, Placement)> = Vec::new();
-        let mut jobs: Vec<Job> = Vec::new();
+        let mut placements: Vec<Placement> = Vec::new();
+        let mut placement_of: HashMap<Views, usize> = HashMap::new();
         let mut pipelines = Vec::new();
+        let mut pipeline_of: HashMap<(usize, Aliasing), usize> = HashMap::new();
+        let mut jobs: Vec<Job> = Vec::new();
         for program in plan.programs() {
-            let mut known: Vec<(Aliasing, usize)> = Vec::new();
             let first_job = jobs.len();
             for segment in &program.segments {
                 let views = plan.views(program, segment);
                 let key = views.bound();
-                let number = placements.iter().rposition(|(known, _)| *known == key);
-                let number = match number {
-                    Some(number) => number,
+                let number = match placement_of.get(&key) {
+                    Some(&number) => number,
                     None => {
-                        let placement = Placement::new(&engine, &tensors, &key, prepared, weights)?;
-                        placements.push((key, placement));
+                        placements.push(Placement::new(&engine, &tensors, &key, prepared, weights)?);
+                        placement_of.insert(key, placements.len() - 1);
                         placements.len() - 1
                     }
                 };
-                let placement = &placements[number].1;
+                let placement = &placements[number];
                 let aliasing = program.aliasing(placement.aliasing);
-                let pipeline = match known.iter().find(|(known, _)| *known == aliasing) {
-                    Some(&(_, index)) => index,
-                    None => {
+                let pipeline = match pipeline_of.entry((program.shader, aliasing)) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(unknown) => {
                         pipelines.push(plan.pipeline_with(program, aliasing)?);
-                        known.push((aliasing, pipelines.len() - 1));
-                        pipelines.len() - 1
+                        *unknown.insert(pipelines.len() - 1)
                     }
                 };
                 let block = segment.apply(placement.offsets.apply(program, &views, plan.packing()));
@@ -255,7 +255,7 @@ impl Bound {
         let [shared_weights, own_weights] = weights.reservations.clone();
         let reservations = [parameters, shared_weights, own_weights];
         // Buffers are cloned (they are handles), so that the future does not borrow from the caller.
-        let tables: Vec<Table> = placements.iter().map(|(_, placement)| Table::of(placement, weights)).collect();
+        let tables: Vec<Table> = placements.iter().map(|placement| Table::of(placement, weights)).collect();
         let stand_in = Binding::whole(&weights.channel_data);
         let weight_sums = weights.weight_sums.as_ref().map(Binding::whole);
         Ok(Box::pin(async move {

@@ -13,7 +13,10 @@ use crate::segments::Segment;
 
 /// A program whose pipeline may still be being compiled.
 struct Draft {
-    pipeline: Pipeline,
+    /// Its pipeline, unless it has that of another.
+    pipeline: Option<Pending<wgpu::ComputePipeline>>,
+    /// Number of the program that its shader was made for.
+    shader: usize,
     /// The pass, wherever it lies.
     like: Lowered,
     role: Role,
@@ -21,12 +24,6 @@ struct Draft {
     params: Block,
     segments: Vec<Segment>,
     build: Build,
-}
-
-enum Pipeline {
-    New(Pending<wgpu::ComputePipeline>),
-    /// That of the program of this number.
-    Of(usize),
 }
 
 /// Programs, in order.
@@ -62,12 +59,10 @@ impl Drafts {
         let next = self.drafts.len();
         let last = self.last.get(&role).copied();
         let same = last.filter(|&last| (self.drafts[last].like, self.drafts[last].build) == (like, build));
-        let pipeline = match same {
-            Some(last) => Pipeline::Of(last),
-            None => Pipeline::New(pipeline()?),
-        };
-        self.last.insert(role, same.unwrap_or(next));
-        self.drafts.push(Draft { pipeline, like, role, pass: number, params, segments, build });
+        let pipeline = if same.is_none() { Some(pipeline()?) } else { None };
+        let shader = same.unwrap_or(next);
+        self.last.insert(role, shader);
+        self.drafts.push(Draft { pipeline, shader, like, role, pass: number, params, segments, build });
         Ok(())
     }
 
@@ -77,12 +72,12 @@ impl Drafts {
     /// Those of compiling.
     pub async fn finish(self) -> Result<Vec<Program>> {
         let mut programs: Vec<Program> = Vec::with_capacity(self.drafts.len());
-        for Draft { pipeline, like: _, role, pass, params, segments, build } in self.drafts {
+        for Draft { pipeline, shader, like: _, role, pass, params, segments, build } in self.drafts {
             let pipeline = match pipeline {
-                Pipeline::New(pending) => pending.await?,
-                Pipeline::Of(number) => programs[number].pipeline.clone(),
+                Some(pending) => pending.await?,
+                None => programs[shader].pipeline.clone(),
             };
-            programs.push(Program { role, pass, pipeline, params, segments, build });
+            programs.push(Program { role, pass, shader, pipeline, params, segments, build });
         }
         Ok(programs)
     }

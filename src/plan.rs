@@ -58,6 +58,8 @@ pub(crate) struct Program {
     pub role: Role,
     /// Number of its pass in the plan.
     pub pass: usize,
+    /// Number of the program that its shader was made for.
+    pub shader: usize,
     pub pipeline: wgpu::ComputePipeline,
     /// Parameters without offsets, segment and grid.
     pub params: Block,
@@ -66,7 +68,7 @@ pub(crate) struct Program {
 }
 
 /// A tensor of the caller's as a program sees it, in elements.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct View {
     /// The element that is the program's first one.
     pub first: u64,
@@ -75,7 +77,7 @@ pub(crate) struct View {
 }
 
 /// What a program binds. Of an absent tensor it says nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Views {
     pub input: View,
     pub output: View,
