@@ -352,7 +352,7 @@ mod tests {
             mask: None,
         };
         let plan = engine.plan_blocking(&"c1h5w5o1k1:nobias".parse().unwrap(), &Default::default()).unwrap();
-        let weights = plan.weights_blocking(&WeightData::new(&[1.0][..])).unwrap();
+        let weights = plan.weights_blocking(&WeightData::new(&[1.0])).unwrap();
         let all = View { first: 0, window: None };
         let views =
             Views { input: all.clone(), output: all.clone(), sources: Default::default(), weight: 0..1, vector: 16 };

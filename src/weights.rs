@@ -44,6 +44,12 @@ impl<'a> From<&'a Vec<f32>> for Source<'a> {
     }
 }
 
+impl<'a, const N: usize> From<&'a [f32; N]> for Source<'a> {
+    fn from(data: &'a [f32; N]) -> Self {
+        Self::Host(data)
+    }
+}
+
 impl<'a> From<&'a [u8]> for Source<'a> {
     fn from(data: &'a [u8]) -> Self {
         Self::Bytes(data)
