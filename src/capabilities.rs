@@ -21,7 +21,8 @@ pub struct Capabilities {
     /// The device's limits.
     pub limits: wgpu::Limits,
     /// Most rounds that all loops of one invocation may take together, where the driver ends them without a word beyond
-    /// that: longer sums are split into parts. `u64::MAX` where there is no such limit.
+    /// that: longer sums are split into parts. The look at which a loop finds that it has ended is a round too. `u64::MAX`
+    /// where there is no such limit.
     pub max_loop_rounds: u64,
     /// Whether shaders can read and write 16-bit floats as they are (`SHADER_F16`); without, they do so two at a time.
     pub shader_f16: bool,
@@ -80,7 +81,8 @@ impl Capabilities {
 }
 
 /// Mesa's llvmpipe (which is lavapipe's engine) stops every loop of an invocation after 65,535 rounds of all its loops:
-/// LP_MAX_TGSI_LOOP_ITERATIONS. Seen with Mesa 22.3 to cut sums short.
+/// LP_MAX_TGSI_LOOP_ITERATIONS. Seen with Mesa 22.3 to cut sums short; Mesa 26 runs a million. Which version
+/// ended it is not known here, so every one counts as limited.
 fn loop_rounds(adapter_name: &str) -> u64 {
     if adapter_name.contains("llvmpipe") { 65_535 } else { u64::MAX }
 }
